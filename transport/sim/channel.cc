@@ -14,7 +14,7 @@ constexpr size_t kQueueBytesMin = 128 * 1024;
 constexpr double kQueueBandwidthDelayProducts = 2;
 // Bad periods that one silence may pass over one by one. After a longer silence the state is drawn
 // afresh: its correlation with the last period is gone by then.
-constexpr int kPeriodsSkippedMax = 100'000;
+constexpr int kPeriodsSkippedMax = 10'000;
 
 size_t QueueBytesMax(const ChannelSettings& settings) {
   if (settings.queue_bytes_max > 0) return settings.queue_bytes_max;
