@@ -1,0 +1,63 @@
+// Reproducible sums: floats become int64 fixed point at their source, one contribution (microbatch) at a time,
+// and integer addition is exact and associative. So the bits of a sum depend only on which contributions are in
+// it: not on topology, order, retries, faults, or how many members there were (collectives.md).
+//
+//   FixedPointSum sum(gradient_size, {.scale_bits = 40, .contributions_max = 24});
+//   sum.Add(MicrobatchId(3), gradient);           // exact; range and NaN set a flag, never garbage
+//   ... allreduce sum.data() as kI64 sum, with sum.contributions() and sum.flags() ...
+//   Decode(result, settings, divisor, floats);
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "collectives/contribution_set.h"
+#include "transport/base/ids.h"
+
+namespace perigee {
+
+// OR-ed over contributions in every frame; never read off partial sums, whose wrap-around is harmless.
+enum FixedPointFlag : uint32_t {
+  kFlagRange = 1,  // an element was beyond the bound and was clamped
+  kFlagNan = 2,    // an element was not a number and counted as zero
+};
+
+struct FixedPointSettings {
+  // value = integer · 2^-scale_bits. Constant until a flagged step changes it, at the same step on all members.
+  int scale_bits = 40;
+  // M: contributions to one sum, at most. Each is bounded by 2^(62 - ceil(log2 M)), so M of them never overflow.
+  uint32_t contributions_max = 1;
+};
+
+class FixedPointSum {
+ public:
+  FixedPointSum(size_t size, const FixedPointSettings& settings);
+
+  // Empties the sum for a new step.
+  void Reset();
+  // Adds one contribution; `values` has size() elements. A microbatch is added at most once (CHECK).
+  void Add(MicrobatchId microbatch, absl::Span<const float> values);
+  // Takes it out again, exactly; `values` must be the same bits.
+  void Remove(MicrobatchId microbatch, absl::Span<const float> values);
+
+  size_t size() const { return sum_.size(); }
+  absl::Span<const int64_t> data() const { return sum_; }
+  const ContributionSet& contributions() const { return contributions_; }
+  uint32_t flags() const { return flags_; }
+
+ private:
+  FixedPointSettings settings_;
+  std::vector<int64_t> sum_;
+  ContributionSet contributions_;
+  uint32_t flags_ = 0;
+};
+
+// out[i] = sum[i] · 2^-scale_bits / divisor, in double and rounded once to float.
+void Decode(absl::Span<const int64_t> sum, const FixedPointSettings& settings, double divisor,
+            absl::Span<float> out);
+
+// The scale to redo a flagged step with: coarser by 4 bits, the same on all members.
+FixedPointSettings CoarserScale(const FixedPointSettings& settings);
+
+}  // namespace perigee

@@ -1,0 +1,36 @@
+// The JSON that every command can write (interface.md): command, version, seed, parameters, machine, and the
+// command's own fields.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "absl/status/status.h"
+
+namespace perigee {
+
+class Report {
+ public:
+  // Starts measuring the machine: cores, kernel, and the CPU that others and the hypervisor took meanwhile.
+  Report(const std::string& command, uint64_t seed);
+  // Parameters as given; fields as measured. A field that was not measured is set to nullptr, never a constant.
+  nlohmann::ordered_json& parameters() { return parameters_; }
+  nlohmann::ordered_json& fields() { return fields_; }
+  // Writes one object to `path`, or to stdout for "-"; nothing for "". Not found or unwritable paths are errors.
+  absl::Status Write(const std::string& path);
+
+ private:
+  struct CpuTimes {
+    double all = 0, steal = 0, own = 0;  // seconds
+  };
+  static CpuTimes ReadCpuTimes();
+
+  std::string command_;
+  uint64_t seed_;
+  CpuTimes start_;
+  nlohmann::ordered_json parameters_;
+  nlohmann::ordered_json fields_;
+};
+
+}  // namespace perigee

@@ -1,0 +1,136 @@
+// What members and the coordinator say to each other, as plain structs. runtime/control carries them over gRPC,
+// runtime/sim in virtual time. Delivery per stream is in order; a stream may break at any time, and everything
+// here may be repeated without harm.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "transport/base/ids.h"
+#include "transport/view.h"
+
+namespace perigee {
+
+// ---- The decision of one epoch (membership.md). ----
+
+struct OpStatus {
+  OpId op;
+  Epoch epoch;                // in which it runs here
+  bool holds_result = false;  // all finals are here
+  friend bool operator==(const OpStatus&, const OpStatus&) = default;
+};
+
+struct OpDecision {
+  enum class Kind : uint8_t { kFinish, kAbort };
+  OpId op;
+  Kind kind = Kind::kAbort;
+  NodeId holder;                // kFinish: who hands the result on
+  std::vector<NodeId> missing;  // kFinish: who lacks it, in order
+  friend bool operator==(const OpDecision&, const OpDecision&) = default;
+};
+
+struct Proposal {
+  View view;
+  // A planned view begins at view.first_step and leaves running ops alone; an unplanned one begins at once,
+  // and every op that is not stable is decided.
+  bool planned = true;
+  std::vector<OpDecision> decisions;
+  std::string reason;  // for people: "node 4: no beat for 620ms"
+  friend bool operator==(const Proposal&, const Proposal&) = default;
+};
+
+// ---- Member to coordinator. ----
+
+struct Register {
+  NodeId node;
+  Incarnation incarnation;
+  std::string address;  // of the Perigee socket
+  std::string version;  // of the library; must equal the coordinator's
+  // A new job is founded once this many members without a view are registered. 0: only join a running one.
+  uint32_t start_members = 0;
+  std::optional<Proposal> installed;  // what a member of a running job holds
+};
+// What one running op waits for, for people.
+struct OpReport {
+  OpId op;
+  Epoch epoch;
+  double progress = 0;
+  absl::Duration age;
+  std::vector<NodeId> waiting_for;
+};
+// Small numbers for people; the coordinator only shows them.
+struct MemberStats {
+  double loss = 0;
+  double allreduce_seconds = 0;
+  double goodput_bps = 0;
+  uint64_t packets_lost = 0;
+  uint64_t packets_repaired = 0;
+};
+struct Beat {
+  StepId step;          // the last step that was started here
+  Epoch epoch;          // of the latest view installed here
+  bool active = false;  // the state is in sync: may vote
+  absl::Duration loop_lateness;
+  MemberStats stats;
+  std::vector<OpReport> ops;  // bounded by the ops window
+};
+struct Promise {
+  Epoch epoch;
+  Ballot ballot;         // that was asked for
+  bool granted = false;  // else `promised` is the higher one
+  Ballot promised;
+  StepId started;  // the last step that was started here
+  std::vector<OpStatus> status;  // unplanned: every op that is not stable
+  std::optional<Ballot> accepted_ballot;
+  std::optional<Proposal> accepted;
+};
+struct Accepted {
+  Epoch epoch;
+  Ballot ballot;
+  bool granted = false;
+  Ballot promised;
+  StepId started;
+};
+// The process ends or has left the view for good; not an error.
+struct Leave {
+  std::string reason;
+};
+// A peer is silent although the plan says it should be heard.
+struct Suspect {
+  NodeId node;
+  Incarnation incarnation;
+  absl::Duration silent_for;
+};
+using MemberMessage = std::variant<Register, Beat, Promise, Accepted, Leave, Suspect>;
+
+// ---- Coordinator to member. ----
+
+struct Welcome {
+  Incarnation coordinator;
+  absl::Duration beat_interval;
+  std::string plan_text;  // the contact plan as protobuf text; empty where there is none
+};
+struct Prepare {
+  Epoch epoch;
+  Ballot ballot;
+  bool planned = true;
+};
+struct Accept {
+  Ballot ballot;  // may be higher than proposal.view.ballot when an earlier value is proposed again
+  Proposal proposal;
+};
+struct Install {
+  Proposal proposal;
+};
+// This incarnation is out; come back with another one, or not at all.
+struct Removed {
+  bool may_rejoin = true;
+  std::string reason;
+};
+using CoordinatorMessage = std::variant<Welcome, Prepare, Accept, Install, Removed>;
+
+}  // namespace perigee

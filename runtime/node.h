@@ -1,0 +1,261 @@
+// One satellite: its endpoint, its membership and its running collectives; the only place where layers meet.
+// A core: a driver (host/node_loop, sim/cluster) feeds it and does what it asks.
+//
+//   node.OnDatagram(now, bytes);  node.OnControl(now, message);  node.OnTimeout(now);
+//   StatusOr<OpId> op = node.Start(now, request);
+//   for (;;) drain NextTransmit, NextControl, NextReduce, NextEvent
+//
+// An op runs in the view of its step. When a member is lost, the op that it took part in is repeated in the
+// next view (FailurePolicy); results are delivered at all members of the next view or at none (membership.md).
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "collectives/buffer.h"
+#include "collectives/collective_op.h"
+#include "collectives/contribution_set.h"
+#include "collectives/reduce_kernels.h"
+#include "collectives/schedule.h"
+#include "runtime/control_message.h"
+#include "runtime/membership.h"
+#include "runtime/peer_message.h"
+#include "runtime/state_transfer.h"
+#include "transport/base/ids.h"
+#include "transport/base/rng.h"
+#include "transport/contact_plan.h"
+#include "transport/endpoint.h"
+#include "transport/view.h"
+
+namespace perigee {
+
+// What happens to an op whose view loses a member before the result is decided.
+enum class FailurePolicy : uint8_t {
+  // Repeat from the same input among the members that are left.
+  kAllOrNothing,
+  // Ask the caller first (OpNeedsInput): it takes over the lost contributions and calls Resume.
+  kFullSet,
+};
+
+// Buffers stay valid until OpFinished; `input` unchanged. They may be the same memory.
+struct CollectiveRequest {
+  CollectiveKind kind = CollectiveKind::kAllReduce;
+  ReduceOp reduce_op = ReduceOp::kSum;
+  ConstBuffer input;
+  Buffer output;
+  NodeId root;                  // kBroadcast
+  std::optional<StepId> step;   // not decreasing from call to call; by default every call is a step of its own
+  // kFullSet: what `input` holds, over the contributions of the step. kAllOrNothing: left empty, the ranks count.
+  ContributionSet contributions;
+  uint32_t flags = 0;
+  FailurePolicy policy = FailurePolicy::kAllOrNothing;
+};
+
+struct OpFinished {
+  OpId op;
+  absl::Status status;
+  Epoch epoch;                    // in which it finished
+  ContributionSet contributions;  // ranks of that view, or contributions of the step
+  uint32_t flags = 0;
+};
+struct OpNeedsInput {
+  OpId op;
+  Epoch epoch;  // the view that is left
+};
+struct ViewChanged {
+  Proposal proposal;
+  std::vector<NodeId> newcomers;  // members that the view before did not have: they need the state
+};
+// This incarnation is out of the job. Planned: everything it took part in is stable.
+struct LeftView {
+  bool planned = false;
+  bool may_rejoin = true;
+  std::string reason;
+};
+struct PlanReceived {
+  std::string text;
+};
+struct StateSent {
+  NodeId peer;
+};
+struct StateReceived {
+  absl::Status status;
+};
+using NodeEvent = std::variant<OpFinished, OpNeedsInput, ViewChanged, LeftView, PlanReceived,
+                               StateSent, StateReceived>;
+
+struct NodeOptions {
+  NodeId self;
+  Incarnation incarnation;
+  std::string address;
+  std::string version;
+  uint32_t start_members = 0;  // see Register
+  // The link to a peer where the contact plan has none for it.
+  Link default_link = {125e6, absl::Microseconds(100)};
+  // A member whose state comes from a peer sets itself active when it has it (SetActive).
+  bool needs_state = false;
+  size_t chunk_bytes_min = 32 << 10;
+  size_t chunk_bytes_max = 1 << 20;
+};
+
+class Node {
+ public:
+  // Unstable ops at one time; Start refuses more.
+  static constexpr size_t kOpsWindow = 64;
+
+  Node(const NodeOptions& options, Rng rng);
+  ~Node();
+
+  // ---- Requests. ----
+  // FailedPrecondition when this incarnation is out, InvalidArgument for a bad request, ResourceExhausted past
+  // kOpsWindow. Before view 1, or behind a view that is about to begin, the op waits.
+  absl::StatusOr<OpId> Start(absl::Time now, const CollectiveRequest& request);
+  // After OpNeedsInput: goes on with this input (and its contributions and flags) in the present view.
+  absl::Status Resume(absl::Time now, OpId op, const CollectiveRequest& request);
+  // Frees the caller's buffers now, whatever the op does: it goes on from a copy of the input, so that no other
+  // member is disturbed, and its result is thrown away. OpFinished(Cancelled) follows. Unknown ops are fine.
+  void Cancel(absl::Time now, OpId op);
+  // A peer's copy of the training state, at the step boundary where a newcomer joins. `bytes` must stay valid
+  // until StateSent or the next ViewChanged / LeftView.
+  absl::Status SendState(absl::Time now, NodeId to, absl::Span<const uint8_t> bytes);
+  absl::Status ReceiveState(absl::Time now, NodeId from, absl::Span<uint8_t> bytes);
+  void SetActive(absl::Time now);
+  void SetPlan(absl::Time now, ContactPlan plan);
+  void SetStats(const MemberStats& stats) { stats_ = stats; }
+  void SetLoopLateness(absl::Duration lateness) { loop_lateness_ = lateness; }
+  // Says goodbye to the coordinator; a member of a view then leaves it by plan.
+  void Leave(const std::string& reason);
+
+  // ---- Network and control plane. ----
+  void OnDatagram(absl::Time now, absl::Span<const uint8_t> datagram);
+  void OnControlConnected(absl::Time now);
+  void OnControlDisconnected(absl::Time now);
+  void OnControl(absl::Time now, const CoordinatorMessage& message);
+  void OnReduced(absl::Time now, uint64_t ticket);
+  void OnTimeout(absl::Time now);
+  absl::Time NextTimeout() const;
+
+  std::optional<Endpoint::Transmit> NextTransmit(absl::Time now, absl::Span<uint8_t> out);
+  std::optional<MemberMessage> NextControl();
+  std::optional<ReduceTask> NextReduce();
+  std::optional<NodeEvent> NextEvent();
+
+  // ---- Reading. ----
+  const View* view() const;  // the latest decided one; null before the first
+  bool frozen() const { return membership_.frozen(); }
+  bool out() const { return out_; }
+  size_t unstable_op_count() const { return ops_.size(); }
+  std::vector<OpReport> OpReports(absl::Time now) const;
+  // "op 5.0 (epoch 3, 12 of 18 chunks): waiting for node 4; coordinator: view 4 needs 3 of 5 votes, missing ...".
+  std::string Describe(absl::Time now, OpId op) const;
+  const Endpoint& endpoint() const { return endpoint_; }
+  const NodeOptions& options() const { return options_; }
+
+ private:
+  enum class OpState : uint8_t { kWaiting, kNeedsInput, kRunning, kFinished };
+  struct RunningOp {
+    CollectiveRequest request;
+    uint64_t call_digest = 0;
+    OpState state = OpState::kWaiting;
+    Epoch epoch;
+    absl::Time started;
+    bool delivered = false;
+    bool cancelled = false;
+    std::vector<uint8_t> cancelled_input;
+    std::unique_ptr<Schedule> schedule;
+    std::unique_ptr<CollectiveOp> op;
+    std::vector<NodeId> nodes;  // of the view it runs in, by rank
+  };
+  struct Ticket {
+    CollectiveOp* op = nullptr;  // null: of an op that was given up
+    uint64_t inner = 0;
+  };
+  // An attempt that was given up while the reducer still worked on its memory.
+  struct Retired {
+    std::unique_ptr<Schedule> schedule;
+    std::unique_ptr<CollectiveOp> op;
+  };
+
+  // Requests and ops (node_ops.cc).
+  absl::Status ValidateRequest(const CollectiveRequest& request) const;
+  void TryBegin(absl::Time now, OpId id, RunningOp& running);
+  void TryBeginAll(absl::Time now);
+  void BeginRedistribution(absl::Time now, const OpDecision& decision);
+  void PumpOp(absl::Time now, OpId id, RunningOp& running);
+  void PumpAll(absl::Time now);
+  void Execute(absl::Time now, CollectiveOp* op, const OpAction& action);
+  void DeliverIfDone(absl::Time now, OpId id, RunningOp& running);
+  void Deliver(OpId id, RunningOp& running, const absl::Status& status);
+  void FailOp(absl::Time now, OpId id, const absl::Status& status, bool tell_others);
+  void Retire(RunningOp& running);
+  void ForgetStable(absl::Time now);
+  OpId DoneThrough() const;
+  bool IsStable(OpId id, const RunningOp& running) const;
+  std::unique_ptr<Schedule> MakeSchedule(const CollectiveRequest& request, const View& view) const;
+
+  // Views and peers (node_view.cc).
+  LocalProgress Progress() const;
+  void OnInstall(absl::Time now, const Install& install);
+  void ApplyUnplanned(absl::Time now, const Proposal& proposal);
+  void UpdatePeers(absl::Time now);
+  void GoOut(absl::Time now, const LeftView& left);
+  void CheckPlannedLeave(absl::Time now);
+  void OnTransportEvent(absl::Time now, const TransportEvent& event);
+  void OnTransfer(absl::Time now, const TransferKey& key, NodeId peer, bool delivered);
+  void OnPeerMessage(absl::Time now, NodeId peer, const PeerMessage& message);
+  void AnnounceCall(absl::Time now, OpId id, const RunningOp& running);
+  void CompareCall(absl::Time now, NodeId peer, const CallMessage& call);
+  void SendDone(absl::Time now, const std::vector<NodeId>& peers);
+  void SendPeer(absl::Time now, NodeId peer, const PeerMessage& message);
+  void Pump(absl::Time now);
+  void DrainEndpoint(absl::Time now);
+  Link LinkTo(NodeId peer, absl::Time now) const;
+  void Emit(NodeEvent event);
+  void SendControl(MemberMessage message);
+
+  NodeOptions options_;
+  Endpoint endpoint_;
+  Membership membership_;
+  ContactPlan plan_;
+  StateTransfer state_transfer_;
+
+  std::map<OpId, RunningOp> ops_;  // not stable
+  std::vector<Retired> retired_;
+  std::map<uint64_t, Ticket> tickets_;
+  uint64_t next_ticket_ = 1;
+  std::optional<OpId> last_started_;
+  std::optional<StepId> next_step_;  // of a call without a step
+  OpId done_floor_;                  // ops up to here were before this member's time
+  OpId stable_through_;              // told by finals
+  std::map<NodeId, OpId> peer_done_;
+  std::map<OpId, std::map<NodeId, CallMessage>> calls_;  // announced, not started here; bounded
+  std::deque<TransportEvent> held_;  // arrived while frozen
+
+  std::deque<NodeEvent> events_;
+  std::deque<MemberMessage> controls_;
+  std::deque<ReduceTask> reduces_;
+  std::map<NodeId, Incarnation> peers_;
+
+  bool connected_ = false;
+  bool active_ = false;
+  bool out_ = false;
+  bool leaving_ = false;  // out by plan; ops before `leave_before_` still run
+  std::string waiting_reason_;
+  MemberStats stats_;
+  absl::Duration loop_lateness_;
+  absl::Duration beat_interval_ = absl::Milliseconds(100);
+  absl::Time next_beat_ = absl::InfiniteFuture();
+  absl::Time idle_done_at_ = absl::InfiniteFuture();
+};
+
+}  // namespace perigee
