@@ -27,6 +27,9 @@ CLI::Option* AddTime(CLI::App& app, const std::string& name, absl::Duration* val
                      const std::string& help);
 CLI::Option* AddProbability(CLI::App& app, const std::string& name, double* value,
                             const std::string& help);
+// A file that is read: one that is missing is a usage error.
+CLI::Option* AddInputFile(CLI::App& app, const std::string& name, std::string* path,
+                          const std::string& help);
 
 class Program {
  public:
