@@ -18,8 +18,8 @@ class ContributionSet {
   ContributionSet() = default;
   explicit ContributionSet(uint32_t universe) : universe_(universe), words_((universe + 63) / 64) {}
 
-  void Add(uint32_t index);     // index < universe()
-  void Remove(uint32_t index);  // index < universe()
+  void Add(uint32_t index);                  // index < universe()
+  void Remove(uint32_t index);               // index < universe()
   void Merge(const ContributionSet& other);  // same universe
   bool Contains(uint32_t index) const;
   bool DisjointFrom(const ContributionSet& other) const;

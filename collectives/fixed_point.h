@@ -1,6 +1,7 @@
-// Reproducible sums: floats become int64 fixed point at their source, one contribution (microbatch) at a time,
-// and integer addition is exact and associative. So the bits of a sum depend only on which contributions are in
-// it: not on topology, order, retries, faults, or how many members there were (collectives.md).
+// Reproducible sums: floats become int64 fixed point at their source, one contribution (microbatch)
+// at a time, and integer addition is exact and associative. So the bits of a sum depend only on
+// which contributions are in it: not on topology, order, retries, faults, or how many members there
+// were (collectives.md).
 //
 //   FixedPointSum sum(gradient_size, {.scale_bits = 40, .contributions_max = 24});
 //   sum.Add(MicrobatchId(3), gradient);           // exact; range and NaN set a flag, never garbage
@@ -17,28 +18,34 @@
 
 namespace perigee {
 
-// OR-ed over contributions in every frame; never read off partial sums, whose wrap-around is harmless.
+// OR-ed over contributions in every frame; never read off partial sums, whose wrap-around is
+// harmless.
 enum FixedPointFlag : uint32_t {
   kFlagRange = 1,  // an element was beyond the bound and was clamped
   kFlagNan = 2,    // an element was not a number and counted as zero
 };
 
 struct FixedPointSettings {
-  // value = integer · 2^-scale_bits. Constant until a flagged step changes it, at the same step on all members.
+  // value = integer · 2^-scale_bits. Constant until a flagged step changes it, at the same step on
+  // all members. Rounding is to the nearest integer, ties to even.
   int scale_bits = 40;
-  // M: contributions to one sum, at most. Each is bounded by 2^(62 - ceil(log2 M)), so M of them never overflow.
+  // M: contributions to one sum, at most. Each is bounded by 2^(62 - ceil(log2 M)), so M of them
+  // never overflow.
   uint32_t contributions_max = 1;
 };
 
 class FixedPointSum {
  public:
+  static constexpr int kScaleBitsMax = 512;  // |scale_bits|, checked
+
   FixedPointSum(size_t size, const FixedPointSettings& settings);
 
   // Empties the sum for a new step.
   void Reset();
-  // Adds one contribution; `values` has size() elements. A microbatch is added at most once (CHECK).
+  // Adds one contribution; `values` has size() elements. A microbatch is added at most once
+  // (CHECK).
   void Add(MicrobatchId microbatch, absl::Span<const float> values);
-  // Takes it out again, exactly; `values` must be the same bits.
+  // Takes it out again, exactly, with its flags; `values` must be the same bits.
   void Remove(MicrobatchId microbatch, absl::Span<const float> values);
 
   size_t size() const { return sum_.size(); }
@@ -50,6 +57,7 @@ class FixedPointSum {
   FixedPointSettings settings_;
   std::vector<int64_t> sum_;
   ContributionSet contributions_;
+  std::vector<uint32_t> flags_of_;  // by microbatch, so that Remove takes back the flags too
   uint32_t flags_ = 0;
 };
 

@@ -1,4 +1,5 @@
-// Element-wise reduction: the task that the engine hands out, and its reference execution on the CPU.
+// Element-wise reduction: the task that the engine hands out, and its reference execution on the
+// CPU.
 #pragma once
 
 #include <cstddef>
@@ -18,8 +19,9 @@ struct ReduceTask {
   size_t count = 0;
 };
 
-// Executes a task. Integers wrap around modulo 2^bits (two's complement), so sums are exact modulo 2^bits and
-// do not depend on order; floating point follows IEEE 754, one operation per element, in the order of tasks.
+// Executes a task. Integers wrap around modulo 2^bits (two's complement), so sums are exact modulo
+// 2^bits and do not depend on order; floating point follows IEEE 754, one operation per element, in
+// the order of tasks.
 void Reduce(const ReduceTask& task);
 
 }  // namespace perigee

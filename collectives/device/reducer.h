@@ -1,5 +1,5 @@
-// The seam behind which element-wise work runs: the CPU now, CUDA later. Work is submitted with a ticket
-// and completion comes back as an event, so that both look alike to the engine.
+// The seam behind which element-wise work runs: the CPU now, CUDA later. Work is submitted with a
+// ticket and completion comes back as an event, so that both look alike to the engine.
 #pragma once
 
 #include <cstdint>
