@@ -14,6 +14,16 @@ if(PERIGEE_SANITIZE)
   add_link_options(-fsanitize=${PERIGEE_SANITIZE})
 endif()
 
+if(PERIGEE_FUZZ)
+  if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+    message(FATAL_ERROR "PERIGEE_FUZZ needs clang: configure with -DCMAKE_CXX_COMPILER=clang++")
+  endif()
+  # fuzzer-no-link: libraries report their coverage, and only the fuzz targets have libFuzzer's main.
+  add_compile_options(-fsanitize=fuzzer-no-link,address,undefined -fno-omit-frame-pointer
+    -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=address,undefined)
+endif()
+
 # perigee_library(NAME SOURCES ... LINK ...): a static library of one layer. What it links is what it
 # may include: tests/tidy_test checks the includes, the linker checks the symbols.
 function(perigee_library name)
@@ -33,7 +43,7 @@ function(perigee_program name)
 endfunction()
 
 # perigee_test(NAME SOURCES ... LINK ... [LABELS ...] [TIMEOUT s]): one GoogleTest program, one ctest entry.
-# The label "core" marks what also runs under sanitizers in every CI run.
+# PERIGEE_TEST_TIMEOUT replaces every test's own. The label "core" marks what also runs under sanitizers in every CI run.
 function(perigee_test name)
   cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LINK;LABELS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
@@ -43,9 +53,21 @@ function(perigee_test name)
   if(TARGET perigee_gtest_pch)
     target_precompile_headers(${name} REUSE_FROM perigee_gtest_pch)
   endif()
-  if(NOT ARG_TIMEOUT)
+  if(PERIGEE_TEST_TIMEOUT)
+    set(ARG_TIMEOUT ${PERIGEE_TEST_TIMEOUT})
+  elseif(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 300)
   endif()
   add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
   set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
+endfunction()
+
+# perigee_fuzz(NAME SOURCES ... LINK ...): a libFuzzer program, built where PERIGEE_FUZZ is on. Its sources define
+# LLVMFuzzerTestOneInput; its corpus is tests/fuzz/corpus/NAME.
+function(perigee_fuzz name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
+  if(PERIGEE_FUZZ)
+    perigee_program(${name} SOURCES ${ARG_SOURCES} LINK ${ARG_LINK})
+    target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  endif()
 endfunction()

@@ -1,0 +1,59 @@
+#!/bin/bash
+# What tests/run.sh does and then the long part, for releases and for changes to the cores: hours on
+# 2 cores.
+#
+#   tests/full.sh
+#   PERIGEE_SEEDS=200 PERIGEE_FUZZ_SECONDS=60 tests/full.sh    a short rehearsal
+#
+# 1. formatting and clang-tidy; 2. clang with warnings as errors; 3. the leaves with threads under
+# ThreadSanitizer; 4. thousands of simulation seeds; 5. ten minutes of each fuzz target.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. tests/steps.sh
+seeds=${PERIGEE_SEEDS:-2000}
+
+ours() {
+  git ls-files -- '*.h' '*.cc'
+}
+
+check_format() {
+  ours | xargs clang-format-14 --dry-run -Werror
+}
+
+clang_build() {
+  cmake --preset dev -DCMAKE_CXX_COMPILER="$perigee_clang" -DPERIGEE_TEST_TIMEOUT=14400 &&
+    cmake --build build-dev -j "$perigee_jobs"
+}
+
+# The precompiled header is a compiler artefact that clang-tidy of the same version can read.
+check_tidy() {
+  ours | grep '\.cc$' | grep -v '^tests/fuzz/' |
+    xargs -P "$perigee_jobs" -n 4 clang-tidy-14 -p build-dev --quiet
+}
+
+tsan_build() {
+  cmake --preset tsan && cmake --build build-tsan -j "$perigee_jobs"
+}
+
+# gRPC's own code is not instrumented: what happens inside it is not for us to judge.
+tsan_tests() {
+  TSAN_OPTIONS="suppressions=$PWD/tests/tsan_suppressions.txt" tests_in build-tsan -LE core
+}
+
+seed_tests() {
+  PERIGEE_SEEDS=$seeds tests_in build-dev -L core
+}
+
+step "the short run" env PERIGEE_FUZZ_SECONDS=1 tests/run.sh
+step "packages" tests/install_packages.sh build fuzz lint
+find_clang
+step "format" check_format
+step "clang build" clang_build
+step "clang tests" tests_in build-dev
+step "clang-tidy" check_tidy
+step "thread sanitizer build" tsan_build
+step "thread sanitizer tests of the leaves" tsan_tests
+step "$seeds seeds" seed_tests
+step "fuzz" fuzz_targets "${PERIGEE_FUZZ_SECONDS:-600}"
+summary
+echo "full.sh: all passed"
