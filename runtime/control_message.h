@@ -83,7 +83,10 @@ struct Promise {
   Ballot ballot;         // that was asked for
   bool granted = false;  // else `promised` is the higher one
   Ballot promised;
-  StepId started;  // the last step that was started here
+  StepId started;            // the last step that was started here
+  bool any_started = false;  // else `started` means nothing
+  // An unplanned view was promised: nothing of this epoch is delivered here until the next one is decided.
+  bool frozen = false;
   std::vector<OpStatus> status;  // unplanned: every op that is not stable
   std::optional<Ballot> accepted_ballot;
   std::optional<Proposal> accepted;
@@ -92,8 +95,9 @@ struct Accepted {
   Epoch epoch;
   Ballot ballot;
   bool granted = false;
-  Ballot promised;
+  Ballot promised;  // refused and equal to `ballot`: the planned view would begin at a step that runs already
   StepId started;
+  bool any_started = false;  // else `started` means nothing
 };
 // The process ends or has left the view for good; not an error.
 struct Leave {
@@ -131,6 +135,10 @@ struct Removed {
   bool may_rejoin = true;
   std::string reason;
 };
-using CoordinatorMessage = std::variant<Welcome, Prepare, Accept, Install, Removed>;
+// Why no next view can be made at present: "view 7 needs 3 of 5 votes; missing: node 2 (lost 14s ago)". Empty: solved.
+struct Waiting {
+  std::string reason;
+};
+using CoordinatorMessage = std::variant<Welcome, Prepare, Accept, Install, Removed, Waiting>;
 
 }  // namespace perigee

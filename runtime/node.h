@@ -1,12 +1,13 @@
-// One satellite: its endpoint, its membership and its running collectives; the only place where layers meet.
-// A core: a driver (host/node_loop, sim/cluster) feeds it and does what it asks.
+// One satellite: its endpoint, its membership and its running collectives; the only place where
+// layers meet. A core: a driver (host/node_loop, sim/cluster) feeds it and does what it asks.
 //
 //   node.OnDatagram(now, bytes);  node.OnControl(now, message);  node.OnTimeout(now);
 //   StatusOr<OpId> op = node.Start(now, request);
 //   for (;;) drain NextTransmit, NextControl, NextReduce, NextEvent
 //
-// An op runs in the view of its step. When a member is lost, the op that it took part in is repeated in the
-// next view (FailurePolicy); results are delivered at all members of the next view or at none (membership.md).
+// An op runs in the view of its step. When a member is lost, the op that it took part in is
+// repeated in the next view (FailurePolicy); results are delivered at all members of the next view
+// or at none (membership.md).
 #pragma once
 
 #include <cstdint>
@@ -15,6 +16,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -53,24 +55,29 @@ struct CollectiveRequest {
   ReduceOp reduce_op = ReduceOp::kSum;
   ConstBuffer input;
   Buffer output;
-  NodeId root;                  // kBroadcast
-  std::optional<StepId> step;   // not decreasing from call to call; by default every call is a step of its own
-  // kFullSet: what `input` holds, over the contributions of the step. kAllOrNothing: left empty, the ranks count.
+  NodeId root;  // kBroadcast
+  std::optional<StepId>
+      step;  // not decreasing from call to call; by default every call is a step of its own
+  // kFullSet: what `input` holds, over the contributions of the step. kAllOrNothing: left empty,
+  // the ranks count.
   ContributionSet contributions;
   uint32_t flags = 0;
   FailurePolicy policy = FailurePolicy::kAllOrNothing;
+  // kFullSet: the view among whose members the contributions were dealt. Where the op is about to
+  // begin in another one, OpNeedsInput comes first. Epoch 0: whichever view it begins in.
+  Epoch dealt_in;
 };
 
 struct OpFinished {
   OpId op;
   absl::Status status;
-  Epoch epoch;                    // in which it finished
+  Epoch epoch;                    // the view whose members it sums over
   ContributionSet contributions;  // ranks of that view, or contributions of the step
   uint32_t flags = 0;
 };
 struct OpNeedsInput {
   OpId op;
-  Epoch epoch;  // the view that is left
+  Epoch epoch;  // of the view in which it will go on
 };
 struct ViewChanged {
   Proposal proposal;
@@ -112,27 +119,40 @@ class Node {
  public:
   // Unstable ops at one time; Start refuses more.
   static constexpr size_t kOpsWindow = 64;
+  // A planned leaver whose peers do not confirm the last ops goes after this long.
+  static constexpr absl::Duration kLeaveLimit = absl::Seconds(5);
+  // How long a session with a planned leaver stays after the last op with it.
+  static constexpr absl::Duration kLinger = absl::Seconds(2);
+  static constexpr size_t kQueueMax =
+      1 << 20;  // events, control messages, reductions waiting for the driver
 
   Node(const NodeOptions& options, Rng rng);
   ~Node();
 
   // ---- Requests. ----
-  // FailedPrecondition when this incarnation is out, InvalidArgument for a bad request, ResourceExhausted past
-  // kOpsWindow. Before view 1, or behind a view that is about to begin, the op waits.
+  // FailedPrecondition when this incarnation is out, InvalidArgument for a bad request,
+  // ResourceExhausted past kOpsWindow. FailedPrecondition before the first view (ViewChanged).
+  // Behind a view that is about to begin, the op waits.
   absl::StatusOr<OpId> Start(absl::Time now, const CollectiveRequest& request);
-  // After OpNeedsInput: goes on with this input (and its contributions and flags) in the present view.
+  // After OpNeedsInput: goes on with this input (and its contributions and flags) in the present
+  // view.
   absl::Status Resume(absl::Time now, OpId op, const CollectiveRequest& request);
-  // Frees the caller's buffers now, whatever the op does: it goes on from a copy of the input, so that no other
-  // member is disturbed, and its result is thrown away. OpFinished(Cancelled) follows. Unknown ops are fine.
+  // Frees the caller's buffers now, whatever the op does: it goes on from a copy of the input, so
+  // that no other member is disturbed, and its result is thrown away. OpFinished(Cancelled)
+  // follows. Unknown ops are fine.
   void Cancel(absl::Time now, OpId op);
-  // A peer's copy of the training state, at the step boundary where a newcomer joins. `bytes` must stay valid
-  // until StateSent or the next ViewChanged / LeftView.
+  // A peer's copy of the training state, at the step boundary where a newcomer joins. `bytes` must
+  // stay valid until StateSent, LeftView, or an unplanned ViewChanged (which ends the transfer).
   absl::Status SendState(absl::Time now, NodeId to, absl::Span<const uint8_t> bytes);
   absl::Status ReceiveState(absl::Time now, NodeId from, absl::Span<uint8_t> bytes);
   void SetActive(absl::Time now);
   void SetPlan(absl::Time now, ContactPlan plan);
   void SetStats(const MemberStats& stats) { stats_ = stats; }
   void SetLoopLateness(absl::Duration lateness) { loop_lateness_ = lateness; }
+  // No more calls for steps up to this one will come: a planned leaver may go when they are stable.
+  // Calls without a step, and a call that is refused because the member leaves, say so by
+  // themselves.
+  void StepDone(absl::Time now, StepId step);
   // Says goodbye to the coordinator; a member of a view then leaves it by plan.
   void Leave(const std::string& reason);
 
@@ -156,28 +176,37 @@ class Node {
   bool out() const { return out_; }
   size_t unstable_op_count() const { return ops_.size(); }
   std::vector<OpReport> OpReports(absl::Time now) const;
-  // "op 5.0 (epoch 3, 12 of 18 chunks): waiting for node 4; coordinator: view 4 needs 3 of 5 votes, missing ...".
+  // "op 5.0 (epoch 3, 12 of 18 chunks): waiting for node 4; coordinator: view 4 needs 3 of 5 votes,
+  // missing ...".
   std::string Describe(absl::Time now, OpId op) const;
   const Endpoint& endpoint() const { return endpoint_; }
   const NodeOptions& options() const { return options_; }
 
  private:
-  enum class OpState : uint8_t { kWaiting, kNeedsInput, kRunning, kFinished };
+  enum class OpState : uint8_t { kWaiting, kNeedsInput, kRunning, kDelivered };
   struct RunningOp {
     CollectiveRequest request;
-    uint64_t call_digest = 0;
+    std::string call_text;  // "allreduce sum of 1000 f32": what every member must have called
     OpState state = OpState::kWaiting;
-    Epoch epoch;
+    Epoch epoch;      // of its transfers
+    Epoch summed_in;  // where the sum was begun; a result that is handed on keeps it
     absl::Time started;
-    bool delivered = false;
     bool cancelled = false;
-    std::vector<uint8_t> cancelled_input;
+    std::vector<uint8_t> cancelled_memory;  // stands in for the caller's buffers
+    std::vector<NodeId> nodes;              // members of the view it runs in, by rank
     std::unique_ptr<Schedule> schedule;
     std::unique_ptr<CollectiveOp> op;
-    std::vector<NodeId> nodes;  // of the view it runs in, by rank
+    // An earlier attempt whose result is handed on by `op`.
+    std::unique_ptr<CollectiveOp> holder;
+    std::unique_ptr<Schedule> holder_schedule;
+    // What the endpoint may still touch, to withdraw it before memory goes.
+    std::vector<std::pair<NodeId, TransferKey>> receives;
+    std::vector<std::pair<NodeId, TransferKey>> sends;
+    bool sends_cancelled = false;
   };
   struct Ticket {
-    CollectiveOp* op = nullptr;  // null: of an op that was given up
+    OpId id;
+    CollectiveOp* op = nullptr;
     uint64_t inner = 0;
   };
   // An attempt that was given up while the reducer still worked on its memory.
@@ -186,42 +215,49 @@ class Node {
     std::unique_ptr<CollectiveOp> op;
   };
 
-  // Requests and ops (node_ops.cc).
+  // Requests and their end (node.cc).
   absl::Status ValidateRequest(const CollectiveRequest& request) const;
-  void TryBegin(absl::Time now, OpId id, RunningOp& running);
+  void Emit(NodeEvent event);
+  void SendControl(MemberMessage message);
+  void SendBeat(absl::Time now);
+  void DrainEndpoint(absl::Time now);
+  void OnTransportEvent(absl::Time now, const TransportEvent& event);
+
+  // Running ops (node_ops.cc).
+  void TryBegin(absl::Time now, OpId id);
   void TryBeginAll(absl::Time now);
-  void BeginRedistribution(absl::Time now, const OpDecision& decision);
-  void PumpOp(absl::Time now, OpId id, RunningOp& running);
-  void PumpAll(absl::Time now);
-  void Execute(absl::Time now, CollectiveOp* op, const OpAction& action);
-  void DeliverIfDone(absl::Time now, OpId id, RunningOp& running);
-  void Deliver(OpId id, RunningOp& running, const absl::Status& status);
+  OpInput InputOf(const RunningOp& running, const View& view) const;
+  std::unique_ptr<Schedule> MakeSchedule(const CollectiveRequest& request, const View& view) const;
+  void BeginRedistribution(absl::Time now, const OpDecision& decision, const View& view);
+  void PumpOp(absl::Time now, OpId id);
+  absl::Status Execute(absl::Time now, OpId id, RunningOp& running, const OpAction& action);
+  void OnTransfer(absl::Time now, NodeId peer, const TransferKey& key, bool delivered);
+  void Deliver(absl::Time now, OpId id, const absl::Status& status);
   void FailOp(absl::Time now, OpId id, const absl::Status& status, bool tell_others);
+  void Withdraw(RunningOp& running);
   void Retire(RunningOp& running);
+  bool IsStable(OpId id, const RunningOp& running) const;
   void ForgetStable(absl::Time now);
   OpId DoneThrough() const;
-  bool IsStable(OpId id, const RunningOp& running) const;
-  std::unique_ptr<Schedule> MakeSchedule(const CollectiveRequest& request, const View& view) const;
 
   // Views and peers (node_view.cc).
   LocalProgress Progress() const;
   void OnInstall(absl::Time now, const Install& install);
   void ApplyUnplanned(absl::Time now, const Proposal& proposal);
-  void UpdatePeers(absl::Time now);
-  void GoOut(absl::Time now, const LeftView& left);
+  void Thaw(absl::Time now);
+  // Sessions with the members of all views in use. Who fell out is fenced at once, or (planned
+  // leavers) may still fetch acknowledgements for a while.
+  void UpdatePeers(absl::Time now, bool fence);
+  void DropLingering(absl::Time now);
+  void BeginPlannedLeave(absl::Time now, const Proposal& proposal);
   void CheckPlannedLeave(absl::Time now);
-  void OnTransportEvent(absl::Time now, const TransportEvent& event);
-  void OnTransfer(absl::Time now, const TransferKey& key, NodeId peer, bool delivered);
+  void GoOut(absl::Time now, const LeftView& left);
   void OnPeerMessage(absl::Time now, NodeId peer, const PeerMessage& message);
-  void AnnounceCall(absl::Time now, OpId id, const RunningOp& running);
+  void AnnounceCall(absl::Time now, OpId id, const RunningOp& running, Rank self);
   void CompareCall(absl::Time now, NodeId peer, const CallMessage& call);
   void SendDone(absl::Time now, const std::vector<NodeId>& peers);
   void SendPeer(absl::Time now, NodeId peer, const PeerMessage& message);
-  void Pump(absl::Time now);
-  void DrainEndpoint(absl::Time now);
   Link LinkTo(NodeId peer, absl::Time now) const;
-  void Emit(NodeEvent event);
-  void SendControl(MemberMessage message);
 
   NodeOptions options_;
   Endpoint endpoint_;
@@ -233,23 +269,29 @@ class Node {
   std::vector<Retired> retired_;
   std::map<uint64_t, Ticket> tickets_;
   uint64_t next_ticket_ = 1;
-  std::optional<OpId> last_started_;
-  std::optional<StepId> next_step_;  // of a call without a step
-  OpId done_floor_;                  // ops up to here were before this member's time
-  OpId stable_through_;              // told by finals
-  std::map<NodeId, OpId> peer_done_;
-  std::map<OpId, std::map<NodeId, CallMessage>> calls_;  // announced, not started here; bounded
+  OpId last_started_;  // OpId() before the first
+  StepId begun_step_;  // the furthest step of which an op began to run
+  bool any_begun_ = false;
+  std::optional<StepId> steps_done_;
+  OpId done_floor_;                   // ops up to here were before this member's time
+  std::map<NodeId, OpId> peer_done_;  // every op up to this one is finished there
+  std::map<std::pair<OpId, NodeId>, CallMessage>
+      calls_;                        // announced by a neighbour, not started here; bounded
   std::deque<TransportEvent> held_;  // arrived while frozen
 
   std::deque<NodeEvent> events_;
   std::deque<MemberMessage> controls_;
   std::deque<ReduceTask> reduces_;
   std::map<NodeId, Incarnation> peers_;
+  std::map<NodeId, absl::Time> lingering_;
 
   bool connected_ = false;
   bool active_ = false;
   bool out_ = false;
-  bool leaving_ = false;  // out by plan; ops before `leave_before_` still run
+  // Out by plan: what began before the new view still runs here.
+  bool leaving_ = false;
+  std::string leaving_reason_;
+  absl::Time leave_deadline_ = absl::InfiniteFuture();
   std::string waiting_reason_;
   MemberStats stats_;
   absl::Duration loop_lateness_;

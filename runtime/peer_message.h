@@ -1,5 +1,6 @@
-// What members say to each other beside the data, as control messages of the transport: small, exactly once,
-// unordered. One byte of type, then fixed little-endian fields; texts are cut to kTextBytesMax.
+// What members say to each other beside the data, as control messages of the transport: small,
+// exactly once, unordered. One byte of type, then fixed little-endian fields; texts are cut to
+// kTextBytesMax.
 #pragma once
 
 #include <cstdint>
@@ -15,13 +16,14 @@ namespace perigee {
 
 constexpr size_t kPeerTextBytesMax = 400;
 
-// "I called this as op N": the neighbour compares, so that different calls end in an error that names both.
+// "I called this as op N": the neighbour compares, so that different calls end in an error that
+// names both.
 struct CallMessage {
   OpId op;
-  uint64_t digest = 0;
-  std::string text;  // "allreduce f32 sum of 1000"
+  std::string text;  // "allreduce sum of 1000 f32"
 };
-// Every op up to this one is finished at the sender (acknowledges the last ops when nothing follows them).
+// Every op up to this one is finished at the sender (acknowledges the last ops when nothing follows
+// them).
 struct DoneMessage {
   OpId through;
 };

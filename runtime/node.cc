@@ -1,0 +1,378 @@
+#include "runtime/node.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "transport/base/status.h"
+
+namespace perigee {
+
+Node::Node(const NodeOptions& options, Rng rng)
+    : options_(options),
+      endpoint_({.self = options.self, .incarnation = options.incarnation}, rng),
+      membership_(options.self, options.incarnation),
+      active_(!options.needs_state) {}
+
+Node::~Node() = default;
+
+const View* Node::view() const {
+  return membership_.installed() ? &membership_.installed()->view : nullptr;
+}
+
+// ---- Requests. ----
+
+absl::Status Node::ValidateRequest(const CollectiveRequest& request) const {
+  const bool broadcast = request.kind == CollectiveKind::kBroadcast;
+  if (request.output.count != request.input.count || request.output.dtype != request.input.dtype) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("input has ", request.input.count, " elements of ", Name(request.input.dtype),
+                     ", output ", request.output.count, " of ", Name(request.output.dtype),
+                     ": give both the same count and type"));
+  }
+  if (request.input.count > 0 &&
+      (request.input.data == nullptr || request.output.data == nullptr)) {
+    return absl::InvalidArgumentError("a buffer with elements has a null pointer");
+  }
+  if (request.policy == FailurePolicy::kFullSet && broadcast) {
+    return absl::InvalidArgumentError("a broadcast has no full set: use kAllOrNothing");
+  }
+  if (request.policy == FailurePolicy::kFullSet && request.contributions.universe() == 0) {
+    return absl::InvalidArgumentError("kFullSet needs the contributions that the input holds");
+  }
+  if (request.contributions.universe() > ContributionSet::kUniverseMax) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(request.contributions.universe(), " contributions in one op, at most ",
+                     ContributionSet::kUniverseMax, " are possible: make the microbatches larger"));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<OpId> Node::Start(absl::Time now, const CollectiveRequest& request) {
+  if (out_)
+    return absl::FailedPreconditionError("this incarnation is out of the job: rejoin first");
+  if (view() == nullptr) return absl::FailedPreconditionError("there is no view yet: wait for one");
+  PERIGEE_RETURN_IF_ERROR(ValidateRequest(request));
+  if (ops_.size() >= kOpsWindow) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat(kOpsWindow, " collectives are not stable yet: wait for some of them"));
+  }
+  const bool first = last_started_ == OpId();
+  const StepId first_step = done_floor_.step();
+  StepId step = first ? first_step : last_started_.step().Next();
+  if (request.step) {
+    if (*request.step < (first ? first_step : last_started_.step())) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("step ", request.step->value(), " is over: steps do not go back"));
+    }
+    step = *request.step;
+  }
+  // Indexes begin at 1, so that OpId::Of(step, 0) means "before the step" and OpId() means "none".
+  const uint32_t index = !first && step == last_started_.step() ? last_started_.index() + 1 : 1;
+  if (index >= (uint32_t{1} << OpId::kIndexBits)) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("too many collectives in step ", step.value()));
+  }
+  const OpId id = OpId::Of(step, index);
+  if (leaving_ && step >= view()->first_step) {
+    StepDone(now, StepId(view()->first_step.value() - 1));
+    return absl::FailedPreconditionError(absl::StrCat("this member leaves by plan before step ",
+                                                      step.value(), ": ", leaving_reason_));
+  }
+  RunningOp& running = ops_[id];
+  running.request = request;
+  running.started = now;
+  running.call_text =
+      absl::StrCat(request.kind == CollectiveKind::kBroadcast
+                       ? absl::StrCat("broadcast from node ", request.root.value(), " of ")
+                       : absl::StrCat("allreduce ", Name(request.reduce_op), " of "),
+                   request.input.count, " ", Name(request.input.dtype),
+                   request.policy == FailurePolicy::kFullSet
+                       ? absl::StrCat(" over ", request.contributions.universe(), " contributions")
+                       : "");
+  last_started_ = id;
+  TryBegin(now, id);
+  if (!request.step) StepDone(now, step);
+  return id;
+}
+
+void Node::StepDone(absl::Time now, StepId step) {
+  steps_done_ = steps_done_ ? std::max(*steps_done_, step) : step;
+  if (leaving_) CheckPlannedLeave(now);
+}
+
+absl::Status Node::Resume(absl::Time now, OpId id, const CollectiveRequest& request) {
+  auto it = ops_.find(id);
+  if (it == ops_.end() || it->second.state != OpState::kNeedsInput) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("op ", ToString(id), " does not wait for input"));
+  }
+  PERIGEE_RETURN_IF_ERROR(ValidateRequest(request));
+  it->second.request = request;
+  it->second.state = OpState::kWaiting;
+  TryBegin(now, id);
+  return absl::OkStatus();
+}
+
+void Node::Cancel(absl::Time now, OpId id) {
+  auto it = ops_.find(id);
+  if (it == ops_.end() || it->second.state == OpState::kDelivered || it->second.cancelled) return;
+  RunningOp& running = it->second;
+  const absl::Status status =
+      absl::CancelledError(absl::StrCat("op ", ToString(id), " was cancelled"));
+  const absl::Span<const uint8_t> input = running.request.input.span();
+  running.cancelled_memory.assign(input.begin(), input.end());
+  running.request.input.data = running.cancelled_memory.data();
+  running.request.output.data = nullptr;
+  if (running.op != nullptr) running.op->MoveInput(running.cancelled_memory.data());
+  // Reductions that the driver has not taken yet still name the caller's memory.
+  for (ReduceTask& task : reduces_) {
+    const auto* source = static_cast<const uint8_t*>(task.src);
+    if (source >= input.data() && source < input.data() + input.size()) {
+      task.src = running.cancelled_memory.data() + (source - input.data());
+    }
+  }
+  running.cancelled = true;
+  Emit(OpFinished{.op = id, .status = status, .epoch = running.epoch});
+  if (running.state == OpState::kNeedsInput) {
+    running.state = OpState::kWaiting;
+    running.request.dealt_in = Epoch();
+    TryBegin(now, id);
+  }
+}
+
+absl::Status Node::SendState(absl::Time now, NodeId to, absl::Span<const uint8_t> bytes) {
+  if (out_ || view() == nullptr) return absl::FailedPreconditionError("not in a view");
+  return state_transfer_.Send(now, endpoint_, view()->epoch, to, bytes);
+}
+
+absl::Status Node::ReceiveState(absl::Time now, NodeId from, absl::Span<uint8_t> bytes) {
+  if (out_ || view() == nullptr) return absl::FailedPreconditionError("not in a view");
+  return state_transfer_.Receive(now, endpoint_, view()->epoch, from, bytes);
+}
+
+void Node::SetActive(absl::Time now) {
+  if (active_) return;
+  active_ = true;
+  SendBeat(now);
+}
+
+void Node::SetPlan(absl::Time now, ContactPlan plan) {
+  plan_ = std::move(plan);
+  UpdatePeers(now, /*fence=*/false);
+}
+
+void Node::Leave(const std::string& reason) { SendControl(perigee::Leave{reason}); }
+
+// ---- Network and control plane. ----
+
+void Node::OnDatagram(absl::Time now, absl::Span<const uint8_t> datagram) {
+  if (out_) return;
+  endpoint_.OnDatagram(now, datagram);
+  DrainEndpoint(now);
+}
+
+void Node::OnControlConnected(absl::Time now) {
+  connected_ = true;
+  if (out_) return;
+  Register message{.node = options_.self,
+                   .incarnation = options_.incarnation,
+                   .address = options_.address,
+                   .version = options_.version,
+                   .start_members = options_.start_members,
+                   .installed = membership_.installed()};
+  SendControl(std::move(message));
+  next_beat_ = now + beat_interval_;
+}
+
+void Node::OnControlDisconnected(absl::Time now) {
+  (void)now;
+  connected_ = false;
+  next_beat_ = absl::InfiniteFuture();
+}
+
+void Node::OnControl(absl::Time now, const CoordinatorMessage& message) {
+  if (out_) return;
+  if (const auto* welcome = std::get_if<Welcome>(&message)) {
+    beat_interval_ = welcome->beat_interval;
+    next_beat_ = std::min(next_beat_, now + beat_interval_);
+    if (!welcome->plan_text.empty()) Emit(PlanReceived{welcome->plan_text});
+  } else if (const auto* prepare = std::get_if<Prepare>(&message)) {
+    SendControl(membership_.OnPrepare(*prepare, Progress()));
+  } else if (const auto* accept = std::get_if<Accept>(&message)) {
+    SendControl(membership_.OnAccept(*accept, Progress()));
+  } else if (const auto* install = std::get_if<Install>(&message)) {
+    OnInstall(now, *install);
+  } else if (const auto* waiting = std::get_if<Waiting>(&message)) {
+    waiting_reason_ = waiting->reason;
+  } else if (const auto* removed = std::get_if<Removed>(&message)) {
+    // A planned leaver finishes what it takes part in; its peers still count on it.
+    if (!leaving_) GoOut(now, {.may_rejoin = removed->may_rejoin, .reason = removed->reason});
+  }
+}
+
+void Node::OnReduced(absl::Time now, uint64_t ticket) {
+  auto it = tickets_.find(ticket);
+  PERIGEE_CHECK(it != tickets_.end());
+  const Ticket done = it->second;
+  tickets_.erase(it);
+  auto running = ops_.find(done.id);
+  if (running != ops_.end() && running->second.op.get() == done.op) {
+    done.op->OnReduced(done.inner);
+    PumpOp(now, done.id);
+    return;
+  }
+  retired_.erase(std::remove_if(retired_.begin(), retired_.end(),
+                                [this](const Retired& retired) {
+                                  return std::none_of(tickets_.begin(), tickets_.end(),
+                                                      [&](const auto& ticket) {
+                                                        return ticket.second.op == retired.op.get();
+                                                      });
+                                }),
+                 retired_.end());
+}
+
+void Node::OnTimeout(absl::Time now) {
+  if (now >= next_beat_) SendBeat(now);
+  if (out_) return;
+  if (now >= idle_done_at_) {
+    idle_done_at_ = absl::InfiniteFuture();
+    if (view() != nullptr) {
+      std::vector<NodeId> peers;
+      for (const auto& [node, incarnation] : peers_) peers.push_back(node);
+      SendDone(now, peers);
+    }
+  }
+  if (leaving_) CheckPlannedLeave(now);
+  if (out_) return;
+  DropLingering(now);
+  endpoint_.OnTimeout(now);
+  DrainEndpoint(now);
+}
+
+absl::Time Node::NextTimeout() const {
+  if (out_) return absl::InfiniteFuture();
+  absl::Time next = std::min({next_beat_, idle_done_at_, leave_deadline_, endpoint_.NextTimeout()});
+  for (const auto& [node, until] : lingering_) next = std::min(next, until);
+  return next;
+}
+
+std::optional<Endpoint::Transmit> Node::NextTransmit(absl::Time now, absl::Span<uint8_t> out) {
+  if (out_) return std::nullopt;
+  return endpoint_.NextTransmit(now, out);
+}
+
+namespace {
+
+template <typename T>
+std::optional<T> PopFront(std::deque<T>& queue) {
+  if (queue.empty()) return std::nullopt;
+  std::optional<T> item(std::move(queue.front()));
+  queue.pop_front();
+  return item;
+}
+
+}  // namespace
+
+std::optional<MemberMessage> Node::NextControl() { return PopFront(controls_); }
+std::optional<ReduceTask> Node::NextReduce() { return PopFront(reduces_); }
+std::optional<NodeEvent> Node::NextEvent() { return PopFront(events_); }
+
+void Node::Emit(NodeEvent event) {
+  PERIGEE_CHECK(events_.size() < kQueueMax);
+  events_.push_back(std::move(event));
+}
+
+void Node::SendControl(MemberMessage message) {
+  if (!connected_ || controls_.size() >= kQueueMax) return;
+  controls_.push_back(std::move(message));
+}
+
+void Node::SendBeat(absl::Time now) {
+  next_beat_ = connected_ && !out_ ? now + beat_interval_ : absl::InfiniteFuture();
+  if (out_) return;
+  SendControl(Beat{.step = last_started_.step(),
+                   .epoch = view() != nullptr ? view()->epoch : Epoch(),
+                   .active = active_ && view() != nullptr,
+                   .loop_lateness = loop_lateness_,
+                   .stats = stats_,
+                   .ops = OpReports(now)});
+}
+
+void Node::DrainEndpoint(absl::Time now) {
+  while (std::optional<TransportEvent> event = endpoint_.NextEvent()) {
+    const bool about_a_peer =
+        std::holds_alternative<PeerSilent>(*event) || std::holds_alternative<PeerHeard>(*event);
+    if (membership_.frozen() && !about_a_peer) {
+      PERIGEE_CHECK(held_.size() < kQueueMax);
+      held_.push_back(std::move(*event));
+    } else {
+      OnTransportEvent(now, *event);
+    }
+    if (out_) return;
+  }
+  if (leaving_) CheckPlannedLeave(now);
+}
+
+void Node::OnTransportEvent(absl::Time now, const TransportEvent& event) {
+  if (const auto* delivered = std::get_if<TransferDelivered>(&event)) {
+    OnTransfer(now, delivered->peer, delivered->key, true);
+  } else if (const auto* sent = std::get_if<TransferSent>(&event)) {
+    OnTransfer(now, sent->peer, sent->key, false);
+  } else if (const auto* control = std::get_if<ControlDelivered>(&event)) {
+    const absl::StatusOr<PeerMessage> message = DecodePeerMessage(control->bytes);
+    // Authentic (checksummed, from a session of ours) and yet unreadable: another version. Nothing
+    // to do with it.
+    if (message.ok()) OnPeerMessage(now, control->peer, *message);
+  } else if (const auto* silent = std::get_if<PeerSilent>(&event)) {
+    const auto peer = peers_.find(silent->peer);
+    if (peer == peers_.end()) return;
+    SendControl(Suspect{
+        .node = silent->peer, .incarnation = peer->second, .silent_for = now - silent->last_heard});
+  }
+}
+
+// ---- Reading. ----
+
+std::vector<OpReport> Node::OpReports(absl::Time now) const {
+  std::vector<OpReport> reports;
+  for (const auto& [id, running] : ops_) {
+    if (running.state == OpState::kDelivered) continue;
+    OpReport report{.op = id, .epoch = running.epoch, .age = now - running.started};
+    if (running.op != nullptr) {
+      report.progress = running.op->Progress();
+      report.waiting_for = running.op->WaitingFor();
+    }
+    reports.push_back(std::move(report));
+  }
+  return reports;
+}
+
+std::string Node::Describe(absl::Time now, OpId id) const {
+  auto it = ops_.find(id);
+  std::string text = absl::StrCat("op ", ToString(id));
+  if (it == ops_.end()) return absl::StrCat(text, ": over");
+  const RunningOp& running = it->second;
+  absl::StrAppend(&text, " (", running.call_text, ", ", absl::FormatDuration(now - running.started),
+                  " old): ");
+  if (membership_.frozen()) {
+    absl::StrAppend(&text, "a new view is being agreed");
+  } else if (running.state == OpState::kNeedsInput) {
+    absl::StrAppend(&text, "waits for this member's own input in view ", running.epoch.value());
+  } else if (running.op == nullptr) {
+    absl::StrAppend(&text, "waits for the next view to begin");
+  } else {
+    const std::vector<NodeId> waiting = running.op->WaitingFor();
+    absl::StrAppend(&text, static_cast<int>(running.op->Progress() * 100), " % in view ",
+                    running.epoch.value(), ", waits for node ",
+                    absl::StrJoin(waiting, ", ", [](std::string* out, NodeId node) {
+                      absl::StrAppend(out, node.value());
+                    }));
+  }
+  if (!waiting_reason_.empty()) absl::StrAppend(&text, "; coordinator: ", waiting_reason_);
+  if (!connected_) absl::StrAppend(&text, "; the coordinator cannot be reached");
+  return text;
+}
+
+}  // namespace perigee

@@ -1,0 +1,313 @@
+// The running collectives of a Node: from the request to the result, over as many views as it
+// takes.
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "runtime/node.h"
+#include "transport/base/status.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+namespace perigee {
+namespace {
+
+std::vector<NodeId> NodesOf(const View& view) {
+  std::vector<NodeId> nodes;
+  nodes.reserve(view.size());
+  for (const Member& member : view.members) nodes.push_back(member.node);
+  return nodes;
+}
+
+}  // namespace
+
+// ---- Beginning. ----
+
+void Node::TryBeginAll(absl::Time now) {
+  std::vector<OpId> waiting;
+  for (const auto& [id, running] : ops_) {
+    if (running.state == OpState::kWaiting) waiting.push_back(id);
+  }
+  for (OpId id : waiting) {
+    if (ops_.contains(id)) TryBegin(now, id);
+  }
+}
+
+void Node::TryBegin(absl::Time now, OpId id) {
+  RunningOp& running = ops_.at(id);
+  if (running.state != OpState::kWaiting || membership_.frozen()) return;
+  const std::optional<StepId> barrier = membership_.barrier();
+  if (barrier && id.step() >= *barrier) return;
+  const View* view = membership_.ViewForStep(id.step());
+  if (view == nullptr) return;
+  const std::optional<Rank> self = view->RankOf(options_.self);
+  if (!self)
+    return Deliver(now, id,
+                   absl::AbortedError(absl::StrCat(
+                       "op ", ToString(id), ": this member left by plan: ", leaving_reason_)));
+  const CollectiveRequest& request = running.request;
+  if (request.policy == FailurePolicy::kFullSet && request.dealt_in != Epoch() &&
+      request.dealt_in != view->epoch && !running.cancelled) {
+    running.state = OpState::kNeedsInput;
+    running.epoch = view->epoch;
+    return Emit(OpNeedsInput{id, view->epoch});
+  }
+  if (request.kind == CollectiveKind::kBroadcast && !view->RankOf(request.root)) {
+    return Deliver(now, id,
+                   absl::FailedPreconditionError(
+                       absl::StrCat("op ", ToString(id), ": the root, node ", request.root.value(),
+                                    ", is not in ", ToString(*view))));
+  }
+  running.epoch = view->epoch;
+  running.summed_in = view->epoch;
+  running.sends_cancelled = false;
+  running.nodes = NodesOf(*view);
+  running.schedule = MakeSchedule(request, *view);
+  running.op = std::make_unique<CollectiveOp>(
+      OpContext{.op = id, .epoch = view->epoch, .self = *self, .nodes = running.nodes},
+      *running.schedule, InputOf(running, *view));
+  running.state = OpState::kRunning;
+  begun_step_ = std::max(begun_step_, id.step());
+  any_begun_ = true;
+  AnnounceCall(now, id, running, *self);
+  std::vector<NodeId> leavers;
+  for (const View& older : membership_.views()) {
+    if (older.epoch >= view->epoch) break;
+    for (const Member& member : older.members) {
+      if (view->Find(member.node) == nullptr) leavers.push_back(member.node);
+    }
+  }
+  SendDone(now, leavers);
+  PumpOp(now, id);
+}
+
+OpInput Node::InputOf(const RunningOp& running, const View& view) const {
+  const CollectiveRequest& request = running.request;
+  OpInput input{.dtype = request.input.dtype,
+                .reduce_op = request.reduce_op,
+                .data = request.input,
+                .contributions = request.contributions,
+                .flags = request.flags,
+                .call_digest = XXH3_64bits(running.call_text.data(), running.call_text.size()),
+                .done_through = DoneThrough()};
+  if (request.policy == FailurePolicy::kAllOrNothing) {
+    input.contributions = ContributionSet(static_cast<uint32_t>(view.size()));
+    if (request.kind == CollectiveKind::kAllReduce || request.root == options_.self) {
+      input.contributions.Add(view.RankOf(options_.self)->value());
+    }
+  }
+  return input;
+}
+
+std::unique_ptr<Schedule> Node::MakeSchedule(const CollectiveRequest& request,
+                                             const View& view) const {
+  // Eight chunks per segment keep all hops of the ring busy; the bounds keep headers and delays
+  // small.
+  const size_t element_bytes = SizeOf(request.input.dtype);
+  const size_t bytes = std::clamp(request.input.bytes() / (8 * view.size()),
+                                  options_.chunk_bytes_min, options_.chunk_bytes_max);
+  const ScheduleShape shape{.rank_count = static_cast<uint32_t>(view.size()),
+                            .element_count = request.input.count,
+                            .chunk_elements = std::max<size_t>(1, bytes / element_bytes)};
+  if (request.kind == CollectiveKind::kBroadcast) {
+    return std::make_unique<Schedule>(ChainBroadcast(shape, *view.RankOf(request.root)));
+  }
+  return std::make_unique<Schedule>(RingAllReduce(shape));
+}
+
+void Node::BeginRedistribution(absl::Time now, const OpDecision& decision, const View& view) {
+  auto it = ops_.find(decision.op);
+  if (it == ops_.end()) return;
+  RunningOp& running = it->second;
+  const bool lacks = std::find(decision.missing.begin(), decision.missing.end(), options_.self) !=
+                     decision.missing.end();
+  if (decision.missing.empty() || (!lacks && decision.holder != options_.self)) return;
+  std::vector<Rank> receivers;
+  for (NodeId node : decision.missing) {
+    if (const std::optional<Rank> rank = view.RankOf(node)) receivers.push_back(*rank);
+  }
+  const CollectiveRequest& request = running.request;
+  OpInput input{.dtype = request.input.dtype,
+                .data = request.input,
+                .call_digest = XXH3_64bits(running.call_text.data(), running.call_text.size()),
+                .done_through = OpId()};
+  if (lacks) {
+    Retire(running);
+  } else {
+    running.holder = std::move(running.op);
+    running.holder_schedule = std::move(running.schedule);
+    input.data.data = running.holder->result().data();
+    input.contributions = running.holder->contributions();
+    input.flags = running.holder->flags();
+  }
+  running.epoch = view.epoch;
+  running.sends_cancelled = false;
+  const ScheduleShape shape{.rank_count = static_cast<uint32_t>(view.size()),
+                            .element_count = request.input.count,
+                            .chunk_elements = std::max<size_t>(
+                                1, options_.chunk_bytes_max / SizeOf(request.input.dtype))};
+  running.schedule =
+      std::make_unique<Schedule>(StarBroadcast(shape, *view.RankOf(decision.holder), receivers));
+  running.op = std::make_unique<CollectiveOp>(OpContext{.op = decision.op,
+                                                        .epoch = view.epoch,
+                                                        .self = *view.RankOf(options_.self),
+                                                        .nodes = running.nodes},
+                                              *running.schedule, input);
+  if (running.state != OpState::kDelivered) running.state = OpState::kRunning;
+  PumpOp(now, decision.op);
+}
+
+// ---- Running. ----
+
+void Node::PumpOp(absl::Time now, OpId id) {
+  auto it = ops_.find(id);
+  if (it == ops_.end() || it->second.op == nullptr || membership_.frozen()) return;
+  RunningOp& running = it->second;
+  while (std::optional<OpAction> action = running.op->NextAction()) {
+    const absl::Status status = Execute(now, id, running, *action);
+    if (!status.ok()) return FailOp(now, id, status, /*tell_others=*/true);
+  }
+  if (!running.op->status().ok()) {
+    return FailOp(now, id, running.op->status(), /*tell_others=*/true);
+  }
+  if (running.op->finished() && running.state == OpState::kRunning) {
+    const OpId through = running.op->done_through_all();
+    for (NodeId node : running.nodes) peer_done_[node] = std::max(peer_done_[node], through);
+    Deliver(now, id, absl::OkStatus());
+  }
+  ForgetStable(now);
+}
+
+absl::Status Node::Execute(absl::Time now, OpId id, RunningOp& running, const OpAction& action) {
+  if (const auto* receive = std::get_if<PostReceiveAction>(&action)) {
+    running.receives.emplace_back(receive->peer, receive->key);
+    return endpoint_.PostReceive(now, receive->peer, receive->key, receive->region);
+  }
+  if (const auto* send = std::get_if<SendAction>(&action)) {
+    running.sends.emplace_back(send->peer, send->key);
+    return endpoint_.Send(now, send->peer, send->key, send->region, TrafficClass::kCollective);
+  }
+  ReduceTask task = std::get<ReduceAction>(action).task;
+  const uint64_t ticket = next_ticket_++;
+  tickets_[ticket] = {.id = id, .op = running.op.get(), .inner = task.ticket};
+  task.ticket = ticket;
+  PERIGEE_CHECK(reduces_.size() < kQueueMax);
+  reduces_.push_back(task);
+  return absl::OkStatus();
+}
+
+void Node::OnTransfer(absl::Time now, NodeId peer, const TransferKey& key, bool delivered) {
+  if (key.op == kStateOp) {
+    if (!delivered) {
+      if (state_transfer_.OnSent(peer, key)) Emit(StateSent{peer});
+    } else if (std::optional<absl::Status> status = state_transfer_.OnDelivered(peer, key)) {
+      Emit(StateReceived{*std::move(status)});
+    }
+    return;
+  }
+  auto it = ops_.find(key.op);
+  if (it == ops_.end() || it->second.op == nullptr || it->second.epoch != key.epoch) return;
+  if (delivered) {
+    it->second.op->OnDelivered(peer, key);
+  } else {
+    it->second.op->OnSent(peer, key);
+  }
+  PumpOp(now, key.op);
+}
+
+// ---- Ending. ----
+
+void Node::Deliver(absl::Time now, OpId id, const absl::Status& status) {
+  RunningOp& running = ops_.at(id);
+  PERIGEE_CHECK(running.state != OpState::kDelivered);
+  running.state = OpState::kDelivered;
+  if (!running.cancelled) {
+    OpFinished finished{.op = id, .status = status, .epoch = running.summed_in};
+    if (status.ok()) {
+      const absl::Span<const uint8_t> result = running.op->result();
+      if (!result.empty()) std::memcpy(running.request.output.data, result.data(), result.size());
+      finished.contributions = running.op->contributions();
+      finished.flags = running.op->flags();
+    }
+    Emit(std::move(finished));
+  }
+  if (!status.ok()) {
+    Retire(running);
+    ops_.erase(id);
+    return;
+  }
+  absl::Duration rest = absl::Milliseconds(20);
+  for (NodeId node : running.nodes) rest = std::max(rest, 4 * LinkTo(node, now).delay);
+  idle_done_at_ = now + rest;
+  if (running.epoch < view()->epoch) SendDone(now, running.nodes);
+}
+
+void Node::FailOp(absl::Time now, OpId id, const absl::Status& status, bool tell_others) {
+  auto it = ops_.find(id);
+  if (it == ops_.end() || it->second.state == OpState::kDelivered) return;
+  if (tell_others) {
+    const FailMessage message{.op = id,
+                              .code = static_cast<uint32_t>(status.code()),
+                              .text = std::string(status.message())};
+    for (const auto& [node, incarnation] : std::map<NodeId, Incarnation>(peers_)) {
+      SendPeer(now, node, message);
+    }
+  }
+  Deliver(now, id, status);
+}
+
+void Node::Withdraw(RunningOp& running) {
+  for (const auto& [peer, key] : running.receives) endpoint_.CancelReceive(peer, key);
+  for (const auto& [peer, key] : running.sends) endpoint_.CancelSend(peer, key);
+  running.receives.clear();
+  running.sends.clear();
+}
+
+void Node::Retire(RunningOp& running) {
+  if (running.op == nullptr) return;
+  Withdraw(running);
+  const bool working = std::any_of(tickets_.begin(), tickets_.end(), [&](const auto& ticket) {
+    return ticket.second.op == running.op.get();
+  });
+  if (working) retired_.push_back({std::move(running.schedule), std::move(running.op)});
+  running.op.reset();
+  running.schedule.reset();
+}
+
+OpId Node::DoneThrough() const {
+  for (const auto& [id, running] : ops_) {
+    if (running.state != OpState::kDelivered) return OpId(id.value() - 1);
+  }
+  return std::max(last_started_, done_floor_);
+}
+
+bool Node::IsStable(OpId id, const RunningOp& running) const {
+  if (running.state != OpState::kDelivered) return false;
+  if (running.op != nullptr && running.op->sends_pending() > 0 && !running.sends_cancelled) {
+    return false;
+  }
+  return std::all_of(running.nodes.begin(), running.nodes.end(), [&](NodeId node) {
+    if (node == options_.self || !peers_.contains(node)) return true;
+    const auto done = peer_done_.find(node);
+    return done != peer_done_.end() && done->second >= id;
+  });
+}
+
+void Node::ForgetStable(absl::Time now) {
+  for (auto it = ops_.begin(); it != ops_.end();) {
+    if (!IsStable(it->first, it->second)) {
+      ++it;
+      continue;
+    }
+    Retire(it->second);
+    it = ops_.erase(it);
+  }
+  if (last_started_ == OpId()) return;
+  const size_t views = membership_.views().size();
+  membership_.ForgetBefore(ops_.empty() ? last_started_.step() : ops_.begin()->first.step());
+  if (membership_.views().size() != views) UpdatePeers(now, /*fence=*/false);
+}
+
+}  // namespace perigee

@@ -1,0 +1,227 @@
+// A Node's views and peers: what happens when the membership changes, and what members tell each
+// other.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "runtime/node.h"
+#include "transport/base/status.h"
+
+namespace perigee {
+
+LocalProgress Node::Progress() const {
+  LocalProgress progress{.started = begun_step_, .any_started = any_begun_};
+  for (const auto& [id, running] : ops_) {
+    // What waits for a view or for input has not begun in this one: nobody can have its result.
+    if (running.op == nullptr) continue;
+    const CollectiveOp& op = running.holder != nullptr ? *running.holder : *running.op;
+    progress.unstable.push_back({.op = id, .epoch = running.epoch, .holds_result = op.finished()});
+  }
+  return progress;
+}
+
+// ---- Views. ----
+
+void Node::OnInstall(absl::Time now, const Install& install) {
+  const std::optional<Proposal> before = membership_.installed();
+  const Membership::InstallResult result = membership_.OnInstall(install);
+  const Proposal& proposal = install.proposal;
+  switch (result) {
+    case Membership::InstallResult::kIgnored:
+      return;
+    case Membership::InstallResult::kOutNow:
+      return GoOut(now, {.planned = leaving_, .reason = proposal.reason});
+    case Membership::InstallResult::kOutPlanned:
+      BeginPlannedLeave(now, proposal);
+      break;
+    case Membership::InstallResult::kPlanned:
+    case Membership::InstallResult::kUnplanned:
+      break;
+  }
+  if (!before) {
+    done_floor_ = OpId::Of(proposal.view.first_step, 0);
+  }
+  ViewChanged changed{.proposal = proposal};
+  for (const Member& member : proposal.view.members) {
+    if (!before || !before->view.Contains(member.node, member.incarnation)) {
+      changed.newcomers.push_back(member.node);
+    }
+  }
+  waiting_reason_.clear();
+  UpdatePeers(now, /*fence=*/!proposal.planned);
+  Emit(std::move(changed));
+  if (result == Membership::InstallResult::kUnplanned) ApplyUnplanned(now, proposal);
+  Thaw(now);
+}
+
+void Node::ApplyUnplanned(absl::Time now, const Proposal& proposal) {
+  const View& view = proposal.view;
+  std::vector<NodeId> nodes;
+  for (const Member& member : view.members) nodes.push_back(member.node);
+  state_transfer_.Clear(endpoint_);
+  for (auto& [id, running] : ops_) {
+    Withdraw(running);
+    running.nodes = nodes;
+    if (running.op == nullptr) {
+      running.state = OpState::kWaiting;  // it may have waited for input in a view that is over
+      continue;
+    }
+    running.sends_cancelled = true;
+    const auto decision =
+        std::find_if(proposal.decisions.begin(), proposal.decisions.end(),
+                     [id = id](const OpDecision& candidate) { return candidate.op == id; });
+    const bool finish =
+        decision != proposal.decisions.end() && decision->kind == OpDecision::Kind::kFinish;
+    if (finish || running.state == OpState::kDelivered) continue;
+    Retire(running);
+    running.state = OpState::kWaiting;
+  }
+  for (const OpDecision& decision : proposal.decisions) {
+    if (decision.kind == OpDecision::Kind::kFinish) BeginRedistribution(now, decision, view);
+  }
+}
+
+void Node::Thaw(absl::Time now) {
+  if (membership_.frozen()) return;
+  std::deque<TransportEvent> held = std::exchange(held_, {});
+  for (const TransportEvent& event : held) OnTransportEvent(now, event);
+  std::vector<OpId> running;
+  for (const auto& [id, op] : ops_) running.push_back(id);
+  for (OpId id : running) PumpOp(now, id);
+  TryBeginAll(now);
+  ForgetStable(now);
+  if (leaving_) CheckPlannedLeave(now);
+}
+
+void Node::UpdatePeers(absl::Time now, bool fence) {
+  std::map<NodeId, Incarnation> wanted;
+  for (const View& view : membership_.views()) {
+    for (const Member& member : view.members) {
+      if (member.node != options_.self) wanted[member.node] = member.incarnation;
+    }
+  }
+  for (const auto& [node, incarnation] : peers_) {
+    auto it = wanted.find(node);
+    if (it != wanted.end() && it->second == incarnation) continue;
+    peer_done_.erase(node);
+    if (fence) {
+      endpoint_.RemovePeer(node);
+    } else {
+      lingering_[node] = now + kLinger;
+    }
+  }
+  peers_ = std::move(wanted);
+  for (const auto& [node, incarnation] : peers_) {
+    lingering_.erase(node);
+    const absl::Status status = endpoint_.AddPeer(
+        now, {.node = node, .incarnation = incarnation, .link = LinkTo(node, now)});
+    PERIGEE_CHECK(status.ok());
+  }
+}
+
+void Node::DropLingering(absl::Time now) {
+  for (auto it = lingering_.begin(); it != lingering_.end();) {
+    if (it->second > now) {
+      ++it;
+      continue;
+    }
+    endpoint_.RemovePeer(it->first);
+    it = lingering_.erase(it);
+  }
+}
+
+void Node::BeginPlannedLeave(absl::Time now, const Proposal& proposal) {
+  leaving_ = true;
+  leaving_reason_ = proposal.reason;
+  leave_deadline_ = now + kLeaveLimit;
+}
+
+void Node::CheckPlannedLeave(absl::Time now) {
+  if (out_ || membership_.frozen()) return;
+  const bool called_all = steps_done_ && steps_done_->Next() >= view()->first_step;
+  if (now < leave_deadline_ && !(called_all && ops_.empty())) return;
+  GoOut(now, {.planned = true, .reason = leaving_reason_});
+}
+
+void Node::GoOut(absl::Time now, const LeftView& left) {
+  (void)now;
+  out_ = true;
+  connected_ = false;
+  const absl::Status status = absl::AbortedError(absl::StrCat("out of the job: ", left.reason));
+  for (const auto& [node, incarnation] : peers_) endpoint_.RemovePeer(node);
+  peers_.clear();
+  for (auto& [id, running] : ops_) {
+    if (running.state != OpState::kDelivered && !running.cancelled) {
+      Emit(OpFinished{.op = id, .status = status, .epoch = running.epoch});
+    }
+    Retire(running);
+  }
+  ops_.clear();
+  held_.clear();
+  state_transfer_.Clear(endpoint_);
+  Emit(left);
+}
+
+Link Node::LinkTo(NodeId peer, absl::Time now) const {
+  return plan_.LinkAt(options_.self, peer, now).value_or(options_.default_link);
+}
+
+// ---- Messages between members. ----
+
+void Node::OnPeerMessage(absl::Time now, NodeId peer, const PeerMessage& message) {
+  if (const auto* call = std::get_if<CallMessage>(&message)) {
+    CompareCall(now, peer, *call);
+  } else if (const auto* done = std::get_if<DoneMessage>(&message)) {
+    peer_done_[peer] = std::max(peer_done_[peer], done->through);
+    ForgetStable(now);
+  } else if (const auto* fail = std::get_if<FailMessage>(&message)) {
+    FailOp(now, fail->op,
+           absl::Status(static_cast<absl::StatusCode>(fail->code),
+                        absl::StrCat("node ", peer.value(), ": ", fail->text)),
+           /*tell_others=*/false);
+  }
+}
+
+void Node::AnnounceCall(absl::Time now, OpId id, const RunningOp& running, Rank self) {
+  const size_t size = running.nodes.size();
+  if (size > 1) {
+    SendPeer(now, running.nodes[(self.value() + 1) % size], CallMessage{id, running.call_text});
+  }
+  auto it = calls_.lower_bound({id, NodeId()});
+  while (it != calls_.end() && it->first.first == id) {
+    const NodeId peer = it->first.second;
+    const CallMessage call = it->second;
+    it = calls_.erase(it);
+    CompareCall(now, peer, call);
+  }
+}
+
+void Node::CompareCall(absl::Time now, NodeId peer, const CallMessage& call) {
+  auto it = ops_.find(call.op);
+  if (it == ops_.end()) {
+    if (call.op > last_started_ && calls_.size() < kOpsWindow) calls_[{call.op, peer}] = call;
+    return;
+  }
+  if (it->second.call_text == call.text) return;
+  FailOp(now, call.op,
+         absl::FailedPreconditionError(absl::StrCat(
+             "op ", ToString(call.op), ": node ", peer.value(), " called \"", call.text,
+             "\" where node ", options_.self.value(), " called \"", it->second.call_text,
+             "\": all members must make the same calls in the same order")),
+         /*tell_others=*/true);
+}
+
+void Node::SendDone(absl::Time now, const std::vector<NodeId>& peers) {
+  const DoneMessage message{DoneThrough()};
+  for (NodeId peer : peers) {
+    if (peer != options_.self) SendPeer(now, peer, message);
+  }
+}
+
+void Node::SendPeer(absl::Time now, NodeId peer, const PeerMessage& message) {
+  if (!endpoint_.HasPeer(peer)) return;
+  // A full queue means a peer that has not answered for long; the membership deals with it.
+  endpoint_.SendControl(now, peer, Encode(message)).IgnoreError();
+}
+
+}  // namespace perigee
