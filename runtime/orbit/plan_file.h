@@ -38,9 +38,9 @@ absl::StatusOr<PlanFile> LoadPlanFile(const std::string& path, absl::Time relati
 // `name` stands for the file in errors.
 absl::StatusOr<PlanFile> ParsePlanFile(absl::string_view text, absl::string_view name,
                                        absl::Time relative_to);
-// The text of a plan, with times counted from `epoch` (cut to whole milliseconds since 1970). Reading it
-// gives the same plan: exactly within 12 days of the epoch, to the microsecond within centuries. Epoch 0
-// writes a relative file.
+// The text of a plan, with times counted from `epoch` (cut to whole milliseconds since 1970).
+// Reading it gives the same plan: exactly within 12 days of the epoch, to the microsecond within
+// centuries. Epoch 0 writes a relative file.
 std::string FormatPlanFile(const PlanFile& file, absl::Time epoch);
 
 // The same without the nodes.
