@@ -243,6 +243,8 @@ class Node {
   // Views and peers (node_view.cc).
   LocalProgress Progress() const;
   void OnInstall(absl::Time now, const Install& install);
+  // Ops of this step and later that began in an older view (see Membership::InstallResult::kPlanned).
+  void RepeatFrom(StepId first_step);
   void ApplyUnplanned(absl::Time now, const Proposal& proposal);
   void Thaw(absl::Time now);
   // Sessions with the members of all views in use. Who fell out is fenced at once, or (planned

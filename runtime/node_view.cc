@@ -35,6 +35,8 @@ void Node::OnInstall(absl::Time now, const Install& install) {
       BeginPlannedLeave(now, proposal);
       break;
     case Membership::InstallResult::kPlanned:
+      RepeatFrom(proposal.view.first_step);
+      break;
     case Membership::InstallResult::kUnplanned:
       break;
   }
@@ -52,6 +54,15 @@ void Node::OnInstall(absl::Time now, const Install& install) {
   Emit(std::move(changed));
   if (result == Membership::InstallResult::kUnplanned) ApplyUnplanned(now, proposal);
   Thaw(now);
+}
+
+void Node::RepeatFrom(StepId first_step) {
+  for (auto it = ops_.lower_bound(OpId::Of(first_step, 0)); it != ops_.end(); ++it) {
+    RunningOp& running = it->second;
+    if (running.state == OpState::kDelivered) continue;
+    Retire(running);
+    running.state = OpState::kWaiting;
+  }
 }
 
 void Node::ApplyUnplanned(absl::Time now, const Proposal& proposal) {
