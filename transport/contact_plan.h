@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "transport/base/ids.h"
 
@@ -41,8 +41,9 @@ class ContactPlan {
  public:
   // The empty plan: no contact is known, nobody is ever dark.
   ContactPlan() = default;
-  // Sorts by time. InvalidArgument, naming the entry, where a window is empty, two windows of one
-  // directed pair overlap, a rate is not positive, or a delay is negative.
+  // Sorts by time and joins dark intervals that overlap. InvalidArgument, naming the entry, where a
+  // window is empty, two windows of one directed pair overlap, a rate is not positive, or a delay is
+  // negative.
   static absl::StatusOr<ContactPlan> Create(std::vector<Contact> contacts,
                                             std::vector<DarkInterval> dark);
 

@@ -102,6 +102,7 @@ struct SessionCounters {
   uint64_t packets_spuriously_lost = 0;  // acknowledged after they were declared lost
   uint64_t duplicates_received = 0;      // packets or segments that brought nothing new
   uint64_t corrupt_received = 0;         // endpoint-wide: the checksum or format was wrong
+  uint64_t credits_refused = 0;          // the peer posted another size than we offered
 };
 
 class Endpoint {
