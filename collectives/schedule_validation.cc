@@ -180,8 +180,8 @@ absl::Status SymbolicRun::MatchTransfers() const {
       if (same != 1) return StepError(rank, i, "the same transfer twice");
       if (met != 1) {
         return StepError(rank, i,
-                         absl::StrCat(IsReceive(step) ? "no send of rank " : "no receive of rank ",
-                                      step.peer.value(), " meets it"));
+                         absl::StrCat(met, IsReceive(step) ? " sends" : " receives", " of rank ",
+                                      step.peer.value(), " meet it"));
       }
     }
   }
