@@ -1,0 +1,286 @@
+#include "runtime/host/communicator.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
+#include "runtime/orbit/plan_file.h"
+#include "runtime/version.h"
+#include "transport/base/status.h"
+
+namespace perigee {
+
+absl::StatusOr<std::unique_ptr<Communicator>> Communicator::Create(
+    const CommunicatorOptions& options) {
+  if (!options.insecure) {
+    return absl::UnimplementedError(
+        "mTLS is not in this version: set insecure (--insecure) on a network that you trust");
+  }
+  std::unique_ptr<Communicator> comm(new Communicator(options));
+  NodeLoopOptions loop{.node = {.self = options.node,
+                                .version = kVersion,
+                                .start_members = options.start_members,
+                                .default_link = options.default_link,
+                                .needs_state = options.needs_state},
+                       .listen = options.listen,
+                       .coordinator = options.coordinator,
+                       .insecure = options.insecure,
+                       .emulate = options.emulate};
+  Communicator* self = comm.get();
+  PERIGEE_ASSIGN_OR_RETURN(
+      comm->loop_,
+      NodeLoop::Create(
+          std::move(loop), [self](absl::Time, NodeEvent event) { self->OnEvent(std::move(event)); },
+          [self](const absl::Status& status) { self->OnConnection(status); }));
+  comm->loop_->Start();
+  PERIGEE_RETURN_IF_ERROR(comm->WaitForFirstView());
+  return comm;
+}
+
+Communicator::~Communicator() {
+  if (loop_ != nullptr) loop_->Stop();
+}
+
+absl::Status Communicator::WaitForFirstView() {
+  const absl::Time deadline = absl::Now() + options_.join_deadline;
+  absl::MutexLock lock(&mutex_);
+  mutex_.AwaitWithDeadline(absl::Condition(
+                               +[](Communicator* self) {
+                                 self->mutex_.AssertHeld();
+                                 return self->view_.has_value() || self->left_.has_value();
+                               },
+                               this),
+                           deadline);
+  if (left_ && !view_) {
+    return absl::FailedPreconditionError(absl::StrCat("the coordinator at ", options_.coordinator,
+                                                      " refuses node ", options_.node.value(), ": ",
+                                                      left_->reason));
+  }
+  if (view_) return absl::OkStatus();
+  const std::string waited = absl::StrCat("node ", options_.node.value(), " waited ",
+                                          absl::FormatDuration(options_.join_deadline));
+  if (!connection_.ok()) {
+    return absl::UnavailableError(absl::StrCat(waited, ": ", connection_.message()));
+  }
+  return absl::DeadlineExceededError(absl::StrCat(
+      waited, " to be taken into a view",
+      options_.start_members > 0
+          ? absl::StrCat(" (a new job starts with ", options_.start_members, " members)")
+          : "",
+      ": see `perigeectl nodes`"));
+}
+
+// ---- From the loop's thread. ----
+
+void Communicator::OnEvent(NodeEvent event) {
+  absl::MutexLock lock(&mutex_);
+  if (auto* finished = std::get_if<OpFinished>(&event)) {
+    auto it = ops_.find(finished->op);
+    if (it != ops_.end()) it->second.finished = std::move(*finished);
+  } else if (auto* needs = std::get_if<OpNeedsInput>(&event)) {
+    auto it = ops_.find(needs->op);
+    if (it != ops_.end()) it->second.needs_input_in = needs->epoch;
+  } else if (auto* changed = std::get_if<ViewChanged>(&event)) {
+    view_ = changed->proposal.view;
+    PushChange(std::move(*changed));
+  } else if (auto* left = std::get_if<LeftView>(&event)) {
+    left_ = *left;
+    PushChange(std::move(*left));
+  } else if (auto* plan = std::get_if<PlanReceived>(&event)) {
+    plan_text_ = std::move(plan->text);
+  } else if (auto* sent = std::get_if<StateSent>(&event)) {
+    PushChange(*sent);
+  } else if (auto* received = std::get_if<StateReceived>(&event)) {
+    PushChange(std::move(*received));
+  }
+}
+
+void Communicator::OnConnection(const absl::Status& status) {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (connection_ == status) return;
+    connection_ = status;
+  }
+  if (options_.on_connection) options_.on_connection(status);
+}
+
+void Communicator::PushChange(MemberChange change) {
+  if (changes_.size() >= kChangesMax) changes_.pop_front();
+  changes_.push_back(std::move(change));
+}
+
+void Communicator::Call(const std::function<void(absl::Time, Node&)>& function) {
+  absl::Notification done;
+  loop_->Post([&](absl::Time now, Node& node) {
+    function(now, node);
+    done.Notify();
+  });
+  done.WaitForNotification();
+}
+
+// ---- Ops. ----
+
+absl::StatusOr<OpId> Communicator::Start(const CollectiveRequest& request) {
+  absl::StatusOr<OpId> op;
+  Call([&](absl::Time now, Node& node) {
+    op = node.Start(now, request);
+    if (!op.ok()) return;
+    absl::MutexLock lock(&mutex_);
+    ops_[*op];
+  });
+  return op;
+}
+
+absl::StatusOr<OpResult> Communicator::Wait(OpId op, absl::Duration deadline) {
+  {
+    absl::MutexLock lock(&mutex_);
+    auto it = ops_.find(op);
+    if (it == ops_.end()) {
+      return absl::NotFoundError(
+          absl::StrCat("op ", ToString(op), " is over or was never started"));
+    }
+    OpRecord* record = &it->second;
+    record->has_waiter = true;
+    mutex_.AwaitWithTimeout(absl::Condition(
+                                +[](OpRecord* waited) {
+                                  return waited->finished.has_value() ||
+                                         waited->needs_input_in.has_value();
+                                },
+                                record),
+                            deadline);
+    record->has_waiter = false;
+    if (record->finished) {
+      const OpFinished finished = *std::move(record->finished);
+      ops_.erase(it);
+      PERIGEE_RETURN_IF_ERROR(finished.status);
+      return OpResult{.epoch = finished.epoch,
+                      .contributions = finished.contributions,
+                      .flags = finished.flags};
+    }
+    if (record->needs_input_in) {
+      return OpResult{.needs_input_in = std::exchange(record->needs_input_in, std::nullopt)};
+    }
+  }
+  std::string description;
+  Call([&](absl::Time now, Node& node) { description = node.Describe(now, op); });
+  return absl::DeadlineExceededError(
+      absl::StrCat(description, "; nothing for ", absl::FormatDuration(deadline)));
+}
+
+absl::Status Communicator::Resume(OpId op, const CollectiveRequest& request) {
+  absl::Status status;
+  Call([&](absl::Time now, Node& node) { status = node.Resume(now, op, request); });
+  return status;
+}
+
+void Communicator::Cancel(OpId op) {
+  Call([&](absl::Time now, Node& node) { node.Cancel(now, op); });
+  absl::MutexLock lock(&mutex_);
+  auto it = ops_.find(op);
+  if (it == ops_.end()) return;
+  if (!it->second.has_waiter) {
+    ops_.erase(it);
+  } else if (!it->second.finished) {
+    it->second.finished = OpFinished{.op = op, .status = absl::CancelledError("cancelled")};
+  }
+}
+
+absl::Status Communicator::AllReduce(Buffer buffer, ReduceOp reduce_op, absl::Duration deadline) {
+  PERIGEE_ASSIGN_OR_RETURN(const OpId op, Start({.kind = CollectiveKind::kAllReduce,
+                                                 .reduce_op = reduce_op,
+                                                 .input = {buffer.data, buffer.count, buffer.dtype},
+                                                 .output = buffer}));
+  const absl::StatusOr<OpResult> result = Wait(op, deadline);
+  if (absl::IsDeadlineExceeded(result.status())) Cancel(op);
+  return result.status();
+}
+
+absl::Status Communicator::Broadcast(Buffer buffer, NodeId root, absl::Duration deadline) {
+  PERIGEE_ASSIGN_OR_RETURN(const OpId op, Start({.kind = CollectiveKind::kBroadcast,
+                                                 .input = {buffer.data, buffer.count, buffer.dtype},
+                                                 .output = buffer,
+                                                 .root = root}));
+  const absl::StatusOr<OpResult> result = Wait(op, deadline);
+  if (absl::IsDeadlineExceeded(result.status())) Cancel(op);
+  return result.status();
+}
+
+// ---- Changes and state. ----
+
+std::optional<MemberChange> Communicator::NextChange() {
+  return WaitForChange(absl::ZeroDuration());
+}
+
+std::optional<MemberChange> Communicator::WaitForChange(absl::Duration deadline) {
+  absl::MutexLock lock(&mutex_);
+  const auto has_change = +[](std::deque<MemberChange>* changes) { return !changes->empty(); };
+  if (!mutex_.AwaitWithTimeout(absl::Condition(has_change, &changes_), deadline)) {
+    return std::nullopt;
+  }
+  std::optional<MemberChange> change(std::move(changes_.front()));
+  changes_.pop_front();
+  return change;
+}
+
+absl::Status Communicator::SendState(NodeId to, absl::Span<const uint8_t> bytes) {
+  absl::Status status;
+  Call([&](absl::Time now, Node& node) { status = node.SendState(now, to, bytes); });
+  return status;
+}
+
+absl::Status Communicator::ReceiveState(NodeId from, absl::Span<uint8_t> bytes) {
+  absl::Status status;
+  Call([&](absl::Time now, Node& node) { status = node.ReceiveState(now, from, bytes); });
+  return status;
+}
+
+void Communicator::SetActive() {
+  Call([](absl::Time now, Node& node) { node.SetActive(now); });
+}
+
+void Communicator::StepDone(StepId step) {
+  Call([&](absl::Time now, Node& node) { node.StepDone(now, step); });
+}
+
+void Communicator::SetStats(const MemberStats& stats) {
+  loop_->Post([stats](absl::Time, Node& node) { node.SetStats(stats); });
+}
+
+absl::Status Communicator::Close(absl::Duration deadline) {
+  const absl::Time end = absl::Now() + deadline;
+  bool stable = false;
+  // Stability comes with the peers' acknowledgements; there is no event for it that a caller would
+  // otherwise need.
+  for (bool first = true; !stable && (first || absl::Now() < end); first = false) {
+    if (!first) absl::SleepFor(absl::Milliseconds(5));
+    Call([&](absl::Time, Node& node) { stable = node.out() || node.unstable_op_count() == 0; });
+  }
+  Call([](absl::Time, Node& node) { node.Leave("finished"); });
+  loop_->Stop();
+  return stable ? absl::OkStatus()
+                : absl::DeadlineExceededError(
+                      absl::StrCat("some peers did not acknowledge the last results within ",
+                                   absl::FormatDuration(deadline)));
+}
+
+// ---- Reading. ----
+
+View Communicator::view() const {
+  absl::MutexLock lock(&mutex_);
+  return view_.value_or(View());
+}
+
+ContactPlan Communicator::plan() const {
+  absl::MutexLock lock(&mutex_);
+  if (plan_text_.empty()) return ContactPlan();
+  return ParseContactPlan(plan_text_, "plan of the coordinator", absl::Now())
+      .value_or(ContactPlan());
+}
+
+SessionCounters Communicator::counters() {
+  SessionCounters counters;
+  Call([&](absl::Time, Node& node) { counters = node.endpoint().CountersTotal(); });
+  return counters;
+}
+
+}  // namespace perigee
