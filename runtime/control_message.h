@@ -1,6 +1,6 @@
-// What members and the coordinator say to each other, as plain structs. runtime/control carries them over gRPC,
-// runtime/sim in virtual time. Delivery per stream is in order; a stream may break at any time, and everything
-// here may be repeated without harm.
+// What members and the coordinator say to each other, as plain structs. runtime/control carries
+// them over gRPC, runtime/sim in virtual time. Delivery per stream is in order; a stream may break
+// at any time, and everything here may be repeated without harm.
 #pragma once
 
 #include <cstdint>
@@ -35,8 +35,8 @@ struct OpDecision {
 
 struct Proposal {
   View view;
-  // A planned view begins at view.first_step and leaves running ops alone; an unplanned one begins at once,
-  // and every op that is not stable is decided.
+  // A planned view begins at view.first_step and leaves running ops alone; an unplanned one begins
+  // at once, and every op that is not stable is decided.
   bool planned = true;
   std::vector<OpDecision> decisions;
   std::string reason;  // for people: "node 4: no beat for 620ms"
@@ -50,7 +50,8 @@ struct Register {
   Incarnation incarnation;
   std::string address;  // of the Perigee socket
   std::string version;  // of the library; must equal the coordinator's
-  // A new job is founded once this many members without a view are registered. 0: only join a running one.
+  // A new job is founded once this many members without a view are registered. 0: only join a
+  // running one.
   uint32_t start_members = 0;
   std::optional<Proposal> installed;  // what a member of a running job holds
 };
@@ -85,7 +86,8 @@ struct Promise {
   Ballot promised;
   StepId started;            // the last step that was started here
   bool any_started = false;  // else `started` means nothing
-  // An unplanned view was promised: nothing of this epoch is delivered here until the next one is decided.
+  // An unplanned view was promised: nothing of this epoch is delivered here until the next one is
+  // decided.
   bool frozen = false;
   std::vector<OpStatus> status;  // unplanned: every op that is not stable
   std::optional<Ballot> accepted_ballot;
@@ -95,7 +97,8 @@ struct Accepted {
   Epoch epoch;
   Ballot ballot;
   bool granted = false;
-  Ballot promised;  // refused and equal to `ballot`: the planned view would begin at a step that runs already
+  Ballot promised;  // refused and equal to `ballot`: the planned view would begin at a step that
+                    // runs already
   StepId started;
   bool any_started = false;  // else `started` means nothing
 };
@@ -135,7 +138,8 @@ struct Removed {
   bool may_rejoin = true;
   std::string reason;
 };
-// Why no next view can be made at present: "view 7 needs 3 of 5 votes; missing: node 2 (lost 14s ago)". Empty: solved.
+// Why no next view can be made at present: "view 7 needs 3 of 5 votes; missing: node 2 (lost 14s
+// ago)". Empty: solved.
 struct Waiting {
   std::string reason;
 };

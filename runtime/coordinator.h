@@ -1,5 +1,6 @@
-// The coordinator: keeps track of who is there, decides what the next view should be (ComputeView, pure), and
-// proposes it (Proposer). A core without I/O: streams, timers and files belong to the driver (control/, sim/).
+// The coordinator: keeps track of who is there, decides what the next view should be (ComputeView,
+// pure), and proposes it (Proposer). A core without I/O: streams, timers and files belong to the
+// driver (control/, sim/).
 //
 //   coordinator.OnMessage(now, stream, message);   coordinator.OnStreamClosed(now, stream);
 //   while (auto out = coordinator.NextMessage()) ...   // send, or close the stream
@@ -11,11 +12,13 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "runtime/control_message.h"
+#include "runtime/proposer.h"
 #include "transport/base/ids.h"
 #include "transport/base/rng.h"
 #include "transport/contact_plan.h"
@@ -33,28 +36,37 @@ struct MemberRecord {
   Incarnation incarnation;
   std::string address;
   MemberState state = MemberState::kJoining;
-  std::string reason;       // why it is in that state
-  absl::Time since;         // of the state
+  std::string reason;  // why it is in that state
+  absl::Time since;    // of the state
   std::optional<StreamId> stream;
   absl::Time last_heard = absl::InfinitePast();
   uint32_t start_members = 0;
   bool drain_requested = false;
   absl::Time drain_at = absl::InfinitePast();
   Beat beat;
+  bool leaving = false;  // it said Leave
+  std::string removed;   // an unplanned view left this incarnation out, and why; empty otherwise
+  Epoch installed;       // the latest view it holds, or that was sent on its stream
+  absl::Time install_sent = absl::InfinitePast();
+  absl::Time lost_at = absl::InfiniteFuture();  // when its silence becomes a loss
+  std::map<NodeId, absl::Time> suspected_by;  // members that cannot hear it, and when they said so
 };
 
 struct CoordinatorOptions {
   NodeId self = NodeId(0xffffffff);  // the proposer's id in ballots; has no vote
   std::string version;
   absl::Duration beat_interval = absl::Milliseconds(100);
-  // Unplanned silence of a control stream before a member is proposed for removal; never below 150 ms or 3 beats.
+  // Unplanned silence of a control stream before a member is proposed for removal; never below 150
+  // ms or 3 beats.
   absl::Duration suspect_after = absl::Milliseconds(800);
-  // A closed stream (the process died, or its connection did) is silence that is known at once; a member may
-  // reconnect within this time.
+  // A closed stream (the process died, or its connection did) is silence that is known at once; a
+  // member may reconnect within this time.
   absl::Duration reconnect_grace = absl::Milliseconds(200);
-  // A planned view begins this many steps after the furthest member; doubled when a member was already further.
+  // A planned view begins this many steps after the furthest member; doubled when a member was
+  // already further.
   uint64_t steps_ahead = 2;
-  // A node that goes dark is taken out this long before, and in again only after the interval's end.
+  // A node that goes dark is taken out this long before, and in again only after the interval's
+  // end.
   absl::Duration dark_lead = absl::Seconds(3);
   absl::Duration proposal_timeout = absl::Seconds(1);  // then a new ballot
   uint32_t min_members = 1;
@@ -64,7 +76,7 @@ struct CoordinatorOptions {
 
 // What the next view should be; the Proposer makes it happen.
 struct ViewChange {
-  bool found = false;    // view 1
+  bool found = false;  // view 1
   bool planned = true;
   std::vector<Member> members;
   std::string reason;
@@ -80,8 +92,17 @@ struct ClusterState {
   ContactPlan plan;
 };
 
-// Pure. In order: found, remove the lost (unplanned; also drops joiners that are not active yet), take out who
-// drains or goes dark (planned), admit joiners without votes, give votes to who became active.
+// Why a node should not be in the view at `now`, whatever it does.
+struct Absence {
+  MemberState state = MemberState::kDark;  // or kDrained
+  std::string reason;                      // "dark until 12:00:05Z"
+};
+std::optional<Absence> PlannedAbsence(absl::Time now, const MemberRecord& record,
+                                      const ContactPlan& plan, const CoordinatorOptions& options);
+
+// Pure. In order: found, remove the lost (unplanned; also drops joiners that are not active yet),
+// take out who drains or goes dark (planned), admit joiners without votes, give votes to who became
+// active.
 ViewDecision ComputeView(absl::Time now, const ClusterState& state,
                          const CoordinatorOptions& options);
 
@@ -101,6 +122,10 @@ struct ViewRecord {
 
 class Coordinator {
  public:
+  static constexpr size_t kViewsMax = 1000;  // kept in views()
+  // The driver takes all messages after every call; this many at once is a bug of the driver.
+  static constexpr size_t kOutgoingMax = size_t{1} << 20;
+
   Coordinator(const CoordinatorOptions& options, ContactPlan plan, std::string plan_text, Rng rng);
 
   void OnMessage(absl::Time now, StreamId stream, const MemberMessage& message);
@@ -126,12 +151,79 @@ class Coordinator {
   const std::string& waiting_reason() const { return waiting_reason_; }  // of the last ComputeView
 
  private:
+  void OnRegister(absl::Time now, StreamId stream, const Register& message);
+  void OnHeard(absl::Time now, MemberRecord& record);
+  void OnBeat(absl::Time now, MemberRecord& record, const Beat& beat);
+  void OnLeave(absl::Time now, MemberRecord& record, const Leave& leave);
+  void OnSuspect(absl::Time now, const MemberRecord& reporter, const Suspect& suspect);
+  // Why the newcomer may not register at all; empty if it may.
+  std::string Refusal(absl::Time now, StreamId stream, const Register& message) const;
+  MemberRecord& MakeRecord(absl::Time now, StreamId stream, const Register& message);
+  bool MakeRoom();
+  void Learn(absl::Time now, const Proposal& installed);
+  void Place(absl::Time now, MemberRecord& record);
+  bool LeavesByPlan(const MemberRecord& record) const;
+
+  // What is known of earlier views, and how it gets to those who lack it.
+  void AddView(absl::Time decided, absl::Duration took, const Proposal& proposal);
+  void AdoptIfMajority(absl::Time now);
+  void FoundJob(absl::Time now, const ViewChange& change);
+  void SetView(absl::Time now, absl::Duration took, const Proposal& proposal);
+  void PlaceMembers(absl::Time now, const Proposal& proposal, const View& before);
+  bool SendInstalls(absl::Time now, MemberRecord& record);
+  std::optional<size_t> FirstMissingView(const MemberRecord& record) const;
+
+  // One of the entry points is about to act at `now`: everybody gets time if our own loop was late.
+  void Begin(absl::Time now);
+  // Follows the clock and what changed: states, proposals, messages, the next timeout.
+  void Finish(absl::Time now);
+  void Watch(absl::Time now);
+  void WatchMember(absl::Time now, MemberRecord& record);
+  void WatchOutsider(absl::Time now, MemberRecord& record, std::vector<NodeId>* gone);
+  void Reconsider(absl::Time now);
+  std::optional<ProposalGoal> NextGoal(const ViewDecision& decision);
+  void StartProposal(absl::Time now, ProposalGoal goal);
+  void PumpProposer(absl::Time now);
+  std::string AdoptionReason() const;
+  // Tells the members what the next view waits for, or that it waits no more.
+  void TellWaiting(absl::Time now, const std::string& reason);
+
+  // The view that counts: the decided one, or the one that is being adopted. Null before the first.
+  const View* CurrentView() const;
+  bool InView(const MemberRecord& record) const;
+  bool SuspectedByQuorum(absl::Time now, const MemberRecord& record) const;
+  absl::Duration SilenceLimit() const;
+  void SetState(absl::Time now, MemberRecord& record, MemberState state, const std::string& reason);
+  void Detach(MemberRecord& record);
+  void Remove(absl::Time now, MemberRecord& record, const std::string& reason);
+  void Refuse(absl::Time now, StreamId stream, NodeId node, const std::string& reason);
+  void Send(StreamId stream, CoordinatorMessage message, bool close_after = false);
+  void AddEvent(absl::Time now, const std::string& kind, std::optional<NodeId> node,
+                const std::string& text);
+
   CoordinatorOptions options_;
+  std::string plan_text_;
+  Rng rng_;
+  Incarnation incarnation_;
   ClusterState state_;
-  std::deque<ViewRecord> views_;
+  std::map<StreamId, NodeId> streams_;  // registered ones
+  Proposer proposer_;
+  absl::Time proposal_began_ = absl::InfiniteFuture();
+  absl::Time proposal_deadline_ = absl::InfiniteFuture();
+  std::pair<Ballot, Proposer::Phase> proposal_at_;  // what the deadline is for
+  // The latest view that members of a running job told of, until a majority of its votes is here.
+  std::optional<Proposal> adopting_;
+  bool took_over_ = false;  // what an earlier coordinator began may need to be ended
+  bool changed_ = false;    // something that ComputeView looks at
+  absl::Time watch_at_ = absl::InfiniteFuture();
+  absl::Time no_suspicion_before_ = absl::InfinitePast();
+  std::deque<Outgoing> outgoing_;
+  std::deque<ViewRecord> views_;  // by epoch
   std::deque<CoordinatorEvent> events_;
+  uint64_t events_count_ = 0;
   std::string waiting_reason_;
-  // ... (proposer, outgoing messages, timers)
+  std::string told_waiting_;
+  absl::Time told_waiting_at_ = absl::InfinitePast();
 };
 
 }  // namespace perigee

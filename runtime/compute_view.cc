@@ -1,0 +1,219 @@
+// ComputeView (coordinator.h): what the next view should be, from what is known now, and why.
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "runtime/coordinator.h"
+
+namespace perigee {
+namespace {
+
+std::string Clock(absl::Time time) {
+  return absl::FormatTime("%H:%M:%SZ", time, absl::UTCTimeZone());
+}
+
+std::string Ago(absl::Time now, absl::Time then) {
+  return absl::StrCat(absl::FormatDuration(absl::Trunc(now - then, absl::Seconds(1))), " ago");
+}
+
+// The record of this very incarnation, or null.
+const MemberRecord* Find(const ClusterState& state, const Member& member) {
+  auto it = state.members.find(member.node);
+  if (it == state.members.end() || it->second.incarnation != member.incarnation) return nullptr;
+  return &it->second;
+}
+
+bool Present(const MemberRecord* record) {
+  return record != nullptr && record->state != MemberState::kLost &&
+         record->state != MemberState::kDark && record->state != MemberState::kDrained;
+}
+
+// "node 2 (lost 14s ago)".
+std::string Missing(absl::Time now, const ClusterState& state, const Member& member) {
+  const std::string name = absl::StrCat("node ", member.node.value());
+  auto it = state.members.find(member.node);
+  if (it == state.members.end()) return absl::StrCat(name, " (not heard of)");
+  const MemberRecord& record = it->second;
+  if (record.incarnation != member.incarnation) return absl::StrCat(name, " (started again)");
+  if (record.state == MemberState::kLost) {
+    return absl::StrCat(name, " (lost ", Ago(now, record.since), ")");
+  }
+  auto dark = state.plan.CurrentOrNextDark(member.node, now);
+  if (dark && dark->begins <= now)
+    return absl::StrCat(name, " (dark until ", Clock(dark->ends), ")");
+  return absl::StrCat(name, " (", record.reason, ")");
+}
+
+std::string WhyGone(const ClusterState& state, const Member& member) {
+  const MemberRecord* record = Find(state, member);
+  if (record != nullptr) return absl::StrCat("node ", member.node.value(), ": ", record->reason);
+  const bool known = state.members.contains(member.node);
+  return absl::StrCat("node ", member.node.value(), known ? ": started again" : ": not heard of");
+}
+
+size_t VoterCount(const std::vector<Member>& members) {
+  return static_cast<size_t>(
+      std::count_if(members.begin(), members.end(), [](const Member& m) { return m.votes > 0; }));
+}
+
+size_t VotersNeeded(const CoordinatorOptions& options) {
+  return std::max<size_t>(1, options.min_members);
+}
+
+ViewDecision Found(const ClusterState& state, const CoordinatorOptions& options) {
+  ViewChange change{.found = true, .planned = true};
+  size_t needed = VotersNeeded(options);
+  for (const auto& [node, record] : state.members) {
+    if (record.state != MemberState::kJoining || !record.stream || record.start_members == 0)
+      continue;
+    needed = std::max<size_t>(needed, record.start_members);
+    change.members.push_back(
+        {.node = node, .incarnation = record.incarnation, .votes = 1, .address = record.address});
+  }
+  if (change.members.empty()) return {std::nullopt, "no job: no member has asked to start one"};
+  if (change.members.size() < needed) {
+    return {std::nullopt, absl::StrCat("the job starts with ", needed,
+                                       " members; here: ", change.members.size())};
+  }
+  change.reason = absl::StrCat("the job starts with ", change.members.size(), " members");
+  std::string reason = change.reason;
+  return {std::move(change), std::move(reason)};
+}
+
+ViewDecision RemoveLost(absl::Time now, const ClusterState& state,
+                        const CoordinatorOptions& options) {
+  ViewChange change{.found = false, .planned = false};
+  std::vector<std::string> reasons;
+  std::vector<std::string> missing;
+  std::set<NodeId> present;
+  for (const Member& member : state.view->members) {
+    const MemberRecord* record = Find(state, member);
+    if (!Present(record)) {
+      reasons.push_back(WhyGone(state, member));
+      missing.push_back(Missing(now, state, member));
+      continue;
+    }
+    present.insert(member.node);
+    // A joiner that is not active yet has nothing that is worth the wait for its promise.
+    if (member.votes > 0 || record->beat.active) change.members.push_back(member);
+  }
+  const View& view = *state.view;
+  if (!IsQuorum(view, present)) {
+    const uint64_t total = view.VotesTotal();
+    return {
+        std::nullopt,
+        absl::StrCat("view ", view.epoch.value(), " needs ", total / 2 + 1, " of ", total, " votes",
+                     total % 2 == 0
+                         ? absl::StrCat(", or ", total / 2, " with node ", view.tie_breaker.value())
+                         : "",
+                     "; missing: ", absl::StrJoin(missing, ", "))};
+  }
+  if (VoterCount(change.members) < VotersNeeded(options)) {
+    return {std::nullopt,
+            absl::StrCat("at least ", VotersNeeded(options),
+                         " members are needed; missing: ", absl::StrJoin(missing, ", "))};
+  }
+  change.reason = absl::StrJoin(reasons, "; ");
+  std::string reason = change.reason;
+  return {std::move(change), std::move(reason)};
+}
+
+// The members that stay, with votes for those who became active.
+std::vector<Member> Staying(absl::Time now, const ClusterState& state,
+                            const CoordinatorOptions& options, std::vector<std::string>* leaving) {
+  std::vector<Member> members;
+  for (Member member : state.view->members) {
+    const MemberRecord* record = Find(state, member);
+    if (member.votes == 0 && record->beat.active) member.votes = 1;
+    const auto absence = PlannedAbsence(now, *record, state.plan, options);
+    if (leaving == nullptr || (!absence && !record->leaving)) {
+      members.push_back(std::move(member));
+      continue;
+    }
+    leaving->push_back(absl::StrCat("node ", member.node.value(), ": ",
+                                    absence ? absence->reason : record->reason));
+  }
+  return members;
+}
+
+ViewDecision PlannedChange(absl::Time now, const ClusterState& state,
+                           const CoordinatorOptions& options) {
+  ViewChange change{.found = false, .planned = true};
+  std::vector<std::string> reasons;
+  change.members = Staying(now, state, options, &reasons);
+  std::string waiting;
+  if (!reasons.empty() && VoterCount(change.members) < VotersNeeded(options)) {
+    waiting =
+        absl::StrCat("at least ", VotersNeeded(options),
+                     " members are needed, so none is taken out: ", absl::StrJoin(reasons, "; "));
+    reasons.clear();
+    change.members = Staying(now, state, options, nullptr);
+  }
+  for (const Member& member : change.members) {
+    if (member.votes > state.view->Find(member.node)->votes) {
+      reasons.push_back(absl::StrCat("node ", member.node.value(), " is active"));
+    }
+  }
+  for (const auto& [node, record] : state.members) {
+    if (record.state != MemberState::kJoining || !record.stream ||
+        state.view->Find(node) != nullptr) {
+      continue;
+    }
+    if (PlannedAbsence(now, record, state.plan, options)) continue;
+    change.members.push_back(
+        {.node = node, .incarnation = record.incarnation, .votes = 0, .address = record.address});
+    reasons.push_back(absl::StrCat("node ", node.value(), " joins"));
+  }
+  if (reasons.empty()) return {std::nullopt, waiting};
+  std::sort(change.members.begin(), change.members.end(),
+            [](const Member& a, const Member& b) { return a.node < b.node; });
+  change.reason = absl::StrJoin(reasons, "; ");
+  std::string reason = change.reason;
+  return {std::move(change), std::move(reason)};
+}
+
+}  // namespace
+
+std::optional<Absence> PlannedAbsence(absl::Time now, const MemberRecord& record,
+                                      const ContactPlan& plan, const CoordinatorOptions& options) {
+  if (record.drain_requested && now >= record.drain_at) {
+    return Absence{MemberState::kDrained, "drained by an operator"};
+  }
+  const auto dark = plan.CurrentOrNextDark(record.node, now);
+  if (!dark || now < dark->begins - options.dark_lead) return std::nullopt;
+  return Absence{MemberState::kDark,
+                 absl::StrCat("dark from ", Clock(dark->begins), " until ", Clock(dark->ends))};
+}
+
+ViewDecision ComputeView(absl::Time now, const ClusterState& state,
+                         const CoordinatorOptions& options) {
+  if (!state.view) return Found(state, options);
+  for (const Member& member : state.view->members) {
+    if (!Present(Find(state, member))) return RemoveLost(now, state, options);
+  }
+  return PlannedChange(now, state, options);
+}
+
+const char* Name(MemberState state) {
+  switch (state) {
+    case MemberState::kJoining:
+      return "joining";
+    case MemberState::kSyncing:
+      return "syncing";
+    case MemberState::kActive:
+      return "active";
+    case MemberState::kDraining:
+      return "draining";
+    case MemberState::kDark:
+      return "dark";
+    case MemberState::kDrained:
+      return "drained";
+    case MemberState::kLost:
+      return "lost";
+  }
+  return "unknown";
+}
+
+}  // namespace perigee

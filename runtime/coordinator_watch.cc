@@ -1,0 +1,339 @@
+// What the coordinator does when time passes or something changed: finds the silent, follows the
+// plan, proposes the next view, and brings decided views to the members.
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "runtime/coordinator.h"
+
+namespace perigee {
+namespace {
+
+constexpr absl::Duration kSilenceMin = absl::Milliseconds(150);  // membership.md, "Detection"
+constexpr int kSilenceMinBeats = 3;
+constexpr absl::Duration kTellWaitingEvery = absl::Seconds(1);
+
+}  // namespace
+
+absl::Duration Coordinator::SilenceLimit() const {
+  return std::max({options_.suspect_after, kSilenceMin, kSilenceMinBeats * options_.beat_interval});
+}
+
+void Coordinator::Begin(absl::Time now) {
+  // Whatever kept this loop also kept the beats that wait to be read.
+  if (now > watch_at_ + options_.beat_interval) {
+    no_suspicion_before_ = now + 2 * options_.beat_interval;
+  }
+}
+
+void Coordinator::Finish(absl::Time now) {
+  if (now >= proposal_deadline_) proposer_.OnPatienceOver();
+  PumpProposer(now);
+  // At most twice: only a new view changes something again.
+  while (changed_ || now >= watch_at_) {
+    Watch(now);
+    const bool look = changed_ || !waiting_reason_.empty();
+    changed_ = false;
+    if (look) Reconsider(now);
+    PumpProposer(now);
+  }
+}
+
+void Coordinator::Watch(absl::Time now) {
+  std::vector<NodeId> gone;
+  watch_at_ = absl::InfiniteFuture();
+  for (auto& [node, record] : state_.members) {
+    if (InView(record)) {
+      WatchMember(now, record);
+      if (record.state != MemberState::kLost && record.state != MemberState::kDark) {
+        watch_at_ = std::min(watch_at_, std::max(record.lost_at, no_suspicion_before_));
+      }
+    } else {
+      WatchOutsider(now, record, &gone);
+    }
+  }
+  for (NodeId node : gone) {
+    AddEvent(now, "left", node, state_.members.at(node).reason);
+    state_.members.erase(node);
+  }
+  // Every beat interval, so that the lateness of this loop shows (Begin).
+  if (!state_.members.empty()) watch_at_ = std::min(watch_at_, now + options_.beat_interval);
+  if (watch_at_ <= now) watch_at_ = now + options_.beat_interval;
+}
+
+void Coordinator::WatchMember(absl::Time now, MemberRecord& record) {
+  const bool away = record.state == MemberState::kLost || record.state == MemberState::kDark;
+  if (away) return;
+  if (now >= record.lost_at && now >= no_suspicion_before_) {
+    std::string silence = "its control stream closed and did not come back";
+    if (record.stream) {
+      silence = absl::StrCat("no beat for ", absl::FormatDuration(absl::Trunc(
+                                                 now - record.last_heard, absl::Milliseconds(1))));
+    } else if (record.last_heard == absl::InfinitePast()) {
+      silence = "did not register again";
+    }
+    const bool dark = state_.plan.IsDark(record.node, now);
+    return SetState(now, record, dark ? MemberState::kDark : MemberState::kLost,
+                    dark ? absl::StrCat("dark by plan but still in the view: ", silence) : silence);
+  }
+  if (SuspectedByQuorum(now, record)) {
+    return SetState(now, record, MemberState::kLost, "the majority of the members cannot reach it");
+  }
+  if (record.leaving) return;
+  const auto absence = PlannedAbsence(now, record, state_.plan, options_);
+  if (absence) {
+    SetState(now, record, MemberState::kDraining, absence->reason);
+  } else if (record.state == MemberState::kDraining) {
+    const bool votes = CurrentView()->Find(record.node)->votes > 0;
+    SetState(now, record, votes ? MemberState::kActive : MemberState::kSyncing, "stays after all");
+  }
+}
+
+void Coordinator::WatchOutsider(absl::Time now, MemberRecord& record, std::vector<NodeId>* gone) {
+  const auto absence = PlannedAbsence(now, record, state_.plan, options_);
+  const bool out = record.state == MemberState::kDark || record.state == MemberState::kDrained;
+  if (!record.stream) {
+    if (record.state == MemberState::kLost) return;
+    if (absence) {
+      SetState(now, record, absence->state, absence->reason);
+    } else if (out) {
+      SetState(now, record, MemberState::kLost, "not back yet");
+    } else {
+      gone->push_back(record.node);
+    }
+    return;
+  }
+  const bool newcomer = record.installed.value() == 0;
+  if (newcomer && absence) return SetState(now, record, absence->state, absence->reason);
+  // A newcomer that waits for the end of its own dark time may be as silent as it likes.
+  if (now >= record.lost_at && now >= no_suspicion_before_) {
+    return Remove(now, record, absl::StrCat("no beat for ", absl::FormatDuration(SilenceLimit())));
+  }
+  if (newcomer && out) SetState(now, record, MemberState::kJoining, "waits to be taken in");
+}
+
+bool Coordinator::SuspectedByQuorum(absl::Time now, const MemberRecord& record) const {
+  if (record.suspected_by.empty() || !state_.view) return false;
+  std::set<NodeId> reporters;
+  for (const auto& [node, when] : record.suspected_by) {
+    if (now - when <= 2 * SilenceLimit()) reporters.insert(node);
+  }
+  return IsQuorum(*state_.view, reporters);
+}
+
+std::optional<ProposalGoal> Coordinator::NextGoal(const ViewDecision& decision) {
+  const bool busy = proposer_.phase() != Proposer::Phase::kIdle;
+  if (decision.change) {
+    return ProposalGoal{.planned = decision.change->planned,
+                        .members = decision.change->members,
+                        .reason = decision.change->reason};
+  }
+  if (busy && (proposer_.goal().only_if_begun || !decision.reason.empty())) return std::nullopt;
+  if (busy && !proposer_.binding()) {
+    proposer_.Abandon();
+    return std::nullopt;
+  }
+  if (!busy && !took_over_) return std::nullopt;
+  // What was begun must be ended, or frozen members would wait for ever.
+  return ProposalGoal{.planned = true,
+                      .members = state_.view->members,
+                      .reason = busy ? "everybody is here again" : "the coordinator started again",
+                      .only_if_begun = !busy};
+}
+
+void Coordinator::Reconsider(absl::Time now) {
+  if (!state_.view && adopting_) {
+    waiting_reason_ = AdoptionReason();
+    return TellWaiting(now, waiting_reason_);
+  }
+  const ViewDecision decision = ComputeView(now, state_, options_);
+  waiting_reason_ = decision.reason;
+  TellWaiting(now, decision.change ? "" : decision.reason);
+  if (decision.change && decision.change->found) return FoundJob(now, *decision.change);
+  if (!state_.view) return;
+  std::optional<ProposalGoal> goal = NextGoal(decision);
+  if (!goal) return;
+  if (proposer_.phase() != Proposer::Phase::kIdle) {
+    const ProposalGoal& current = proposer_.goal();
+    if (current.planned == goal->planned && current.members == goal->members) return;
+    // A planned view that is about to be decided is not worth a new ballot for another planned one.
+    if (proposer_.phase() == Proposer::Phase::kAccepting && current.planned && goal->planned)
+      return;
+  }
+  StartProposal(now, *std::move(goal));
+}
+
+void Coordinator::TellWaiting(absl::Time now, const std::string& reason) {
+  const bool again = told_waiting_at_ == absl::InfinitePast();
+  if (reason == told_waiting_ && (reason.empty() || !again)) return;
+  // "lost 14s ago" changes all the time.
+  if (!reason.empty() && now < told_waiting_at_ + kTellWaitingEvery) return;
+  told_waiting_ = reason;
+  told_waiting_at_ = now;
+  for (const auto& [stream, node] : streams_) Send(stream, Waiting{reason});
+}
+
+void Coordinator::StartProposal(absl::Time now, ProposalGoal goal) {
+  std::set<NodeId> live;
+  for (const auto& [node, record] : state_.members) {
+    if (InView(record) && record.stream && record.state != MemberState::kLost) live.insert(node);
+  }
+  if (proposer_.phase() == Proposer::Phase::kIdle) proposal_began_ = now;
+  AddEvent(now, "proposing", std::nullopt,
+           absl::StrCat("view ", state_.view->epoch.value() + 1, ": ", goal.reason));
+  proposer_.Start(*state_.view, std::move(goal), std::move(live));
+}
+
+void Coordinator::PumpProposer(absl::Time now) {
+  while (auto message = proposer_.NextMessage()) {
+    auto it = state_.members.find(message->to);
+    if (it == state_.members.end() || !it->second.stream || !InView(it->second)) continue;
+    Send(*it->second.stream, std::move(message->message));
+  }
+  if (auto proposal = proposer_.NextDecision()) {
+    took_over_ = false;
+    SetView(now, now - proposal_began_, *proposal);
+  } else if (proposer_.phase() == Proposer::Phase::kIdle && proposer_.goal().only_if_begun) {
+    took_over_ = false;
+  }
+  const std::pair<Ballot, Proposer::Phase> at(proposer_.ballot(), proposer_.phase());
+  if (proposer_.phase() == Proposer::Phase::kIdle) {
+    proposal_deadline_ = absl::InfiniteFuture();
+  } else if (at != proposal_at_ || now >= proposal_deadline_) {
+    proposal_deadline_ = now + options_.proposal_timeout;
+  }
+  proposal_at_ = at;
+}
+
+void Coordinator::FoundJob(absl::Time now, const ViewChange& change) {
+  Proposal proposal{.planned = true, .reason = change.reason};
+  View& view = proposal.view;
+  view.job = rng_.NextIncarnation();
+  view.epoch = Epoch(1);
+  view.ballot = {.round = 1, .proposer = options_.self, .incarnation = incarnation_};
+  view.members = change.members;
+  view.tie_breaker = change.members.front().node;
+  SetView(now, absl::ZeroDuration(), proposal);
+}
+
+void Coordinator::AddView(absl::Time decided, absl::Duration took, const Proposal& proposal) {
+  auto it = std::lower_bound(
+      views_.begin(), views_.end(), proposal.view.epoch,
+      [](const ViewRecord& record, Epoch epoch) { return record.proposal.view.epoch < epoch; });
+  if (it != views_.end() && it->proposal.view.epoch == proposal.view.epoch) return;
+  views_.insert(it, {proposal, decided, took});
+  if (views_.size() > kViewsMax) views_.pop_front();
+}
+
+void Coordinator::SetView(absl::Time now, absl::Duration took, const Proposal& proposal) {
+  const View before = state_.view.value_or(View());
+  AddView(now, took, proposal);
+  state_.view = proposal.view;
+  AddEvent(now, "view", std::nullopt, absl::StrCat(ToString(proposal.view), ": ", proposal.reason));
+  PlaceMembers(now, proposal, before);
+  for (auto& [node, record] : state_.members) {
+    if (record.stream && !SendInstalls(now, record)) {
+      Remove(now, record, "it missed a view that is not known here any more");
+    }
+  }
+  changed_ = true;
+}
+
+void Coordinator::PlaceMembers(absl::Time now, const Proposal& proposal, const View& before) {
+  const std::string name = absl::StrCat("view ", proposal.view.epoch.value());
+  for (auto& [node, record] : state_.members) {
+    if (InView(record)) {
+      const bool votes = proposal.view.Find(node)->votes > 0;
+      if (record.state == MemberState::kJoining ||
+          (record.state == MemberState::kSyncing && votes)) {
+        SetState(now, record, votes ? MemberState::kActive : MemberState::kSyncing,
+                 absl::StrCat("in ", name));
+      }
+    } else if (before.Contains(node, record.incarnation)) {
+      if (!proposal.planned) {
+        Remove(now, record, absl::StrCat(name, " goes on without it: ", proposal.reason));
+      } else {
+        SetState(now, record, MemberState::kDraining, absl::StrCat("out with ", name));
+      }
+    }
+  }
+}
+
+std::optional<size_t> Coordinator::FirstMissingView(const MemberRecord& record) const {
+  // The run of known views that ends with the present one.
+  size_t begin = views_.size() - 1;
+  while (begin > 0 &&
+         views_[begin - 1].proposal.view.epoch.Next() == views_[begin].proposal.view.epoch) {
+    --begin;
+  }
+  if (record.installed.value() > 0) {
+    const Epoch first = views_[begin].proposal.view.epoch;
+    if (record.installed.Next() < first) return std::nullopt;
+    return begin + (record.installed.Next().value() - first.value());
+  }
+  size_t contained = begin;
+  while (contained < views_.size() &&
+         !views_[contained].proposal.view.Contains(record.node, record.incarnation)) {
+    ++contained;
+  }
+  // It may have been taken in by an earlier view, and the others may wait for it in an op of that
+  // one.
+  const bool unsure = contained == begin && views_[begin].proposal.view.epoch != Epoch(1);
+  if (unsure) return std::nullopt;
+  return contained;
+}
+
+bool Coordinator::SendInstalls(absl::Time now, MemberRecord& record) {
+  if (!state_.view || record.installed >= state_.view->epoch) return true;
+  const std::optional<size_t> first = FirstMissingView(record);
+  if (!first) return false;
+  for (size_t i = *first; i < views_.size(); ++i) {
+    Send(*record.stream, Install{views_[i].proposal});
+    record.installed = views_[i].proposal.view.epoch;
+    record.install_sent = now;
+  }
+  return true;
+}
+
+void Coordinator::AdoptIfMajority(absl::Time now) {
+  if (state_.view || !adopting_) return;
+  std::set<NodeId> here;
+  for (const auto& [node, record] : state_.members) {
+    if (record.stream && InView(record)) here.insert(node);
+  }
+  if (!IsQuorum(adopting_->view, here)) return;
+  const Proposal proposal = *std::move(adopting_);
+  adopting_.reset();
+  took_over_ = true;
+  for (const Member& member : proposal.view.members) {
+    auto [it, added] = state_.members.try_emplace(member.node);
+    if (!added) continue;
+    it->second =
+        MemberRecord{.node = member.node,
+                     .incarnation = member.incarnation,
+                     .address = member.address,
+                     .state = member.votes > 0 ? MemberState::kActive : MemberState::kSyncing,
+                     .reason = "has not registered again yet",
+                     .since = now};
+    it->second.lost_at = now + SilenceLimit();
+  }
+  SetView(now, absl::ZeroDuration(), proposal);
+}
+
+std::string Coordinator::AdoptionReason() const {
+  const View& view = adopting_->view;
+  std::vector<std::string> missing;
+  for (const Member& member : view.members) {
+    auto it = state_.members.find(member.node);
+    if (it != state_.members.end() && it->second.stream && InView(it->second)) continue;
+    missing.push_back(absl::StrCat("node ", member.node.value()));
+  }
+  const uint64_t total = view.VotesTotal();
+  return absl::StrCat("the coordinator started again: view ", view.epoch.value(), " needs ",
+                      total / 2 + 1, " of ", total,
+                      " votes; not registered again yet: ", absl::StrJoin(missing, ", "));
+}
+
+}  // namespace perigee
