@@ -15,7 +15,7 @@ namespace perigee {
 
 // One directed link at one time, as the plan sees it.
 struct Link {
-  double bytes_per_second = 0;             // capacity for IP packets, headers included
+  double bytes_per_second = 0;                  // capacity for IP packets, headers included
   absl::Duration delay = absl::ZeroDuration();  // one way
 
   friend bool operator==(const Link&, const Link&) = default;
@@ -42,14 +42,15 @@ class ContactPlan {
   // The empty plan: no contact is known, nobody is ever dark.
   ContactPlan() = default;
   // Sorts by time and joins dark intervals that overlap. InvalidArgument, naming the entry, where a
-  // window is empty, two windows of one directed pair overlap, a rate is not positive, or a delay is
-  // negative.
+  // window is empty, two windows of one directed pair overlap, a rate is not positive, or a delay
+  // is negative.
   static absl::StatusOr<ContactPlan> Create(std::vector<Contact> contacts,
                                             std::vector<DarkInterval> dark);
 
   // The directed link at `now`, or nothing when no contact covers it.
   std::optional<Link> LinkAt(NodeId from, NodeId to, absl::Time now) const;
-  // The first time after `now` at which LinkAt(from, to, ·) changes; InfiniteFuture if it never does.
+  // The first time after `now` at which LinkAt(from, to, ·) changes; InfiniteFuture if it never
+  // does.
   absl::Time NextChange(NodeId from, NodeId to, absl::Time now) const;
 
   // The dark interval that covers `now`, or else the next one of that node, if any.
@@ -60,8 +61,8 @@ class ContactPlan {
   const std::vector<DarkInterval>& dark_intervals() const { return dark_; }
 
  private:
-  std::vector<Contact> contacts_;     // by (from, to, opens)
-  std::vector<DarkInterval> dark_;    // by (node, begins)
+  std::vector<Contact> contacts_;   // by (from, to, opens)
+  std::vector<DarkInterval> dark_;  // by (node, begins)
 };
 
 }  // namespace perigee

@@ -1,16 +1,16 @@
-// All sessions of one satellite: the transport's front door. A driver feeds datagrams and time and drains
-// datagrams and events; the layers above post receives and offer sends.
+// All sessions of one satellite: the transport's front door. A driver feeds datagrams and time and
+// drains datagrams and events; the layers above post receives and offer sends.
 //
 //   Endpoint endpoint({.self = NodeId(0), .incarnation = mine}, Rng(seed));
 //   endpoint.AddPeer(now, {NodeId(1), theirs, link});
 //   endpoint.PostReceive(now, NodeId(1), key, region);      // grants the credit
-//   endpoint.Send(now, NodeId(1), key, region, priority);   // goes out once the peer's credit is there
-//   while (auto sent = endpoint.NextTransmit(now, buffer)) socket.Send(sent->to, buffer, sent->size);
-//   while (auto event = endpoint.NextEvent()) ...
+//   endpoint.Send(now, NodeId(1), key, region, priority);   // goes out once the peer's credit is
+//   there while (auto sent = endpoint.NextTransmit(now, buffer)) socket.Send(sent->to, buffer,
+//   sent->size); while (auto event = endpoint.NextEvent()) ...
 //
 // A transfer is delivered exactly once into the posted region, whatever the network loses, repeats,
-// reorders or corrupts, or stays pending until the peer comes back or is removed. Deterministic core:
-// one thread, no clock, no sockets (architecture.md, "Cores").
+// reorders or corrupts, or stays pending until the peer comes back or is removed. Deterministic
+// core: one thread, no clock, no sockets (architecture.md, "Cores").
 #pragma once
 
 #include <cstdint>
@@ -35,8 +35,8 @@ namespace perigee {
 // Which part of a collective a transfer belongs to; the reduce half is always sent first.
 enum class Phase : uint8_t { kReduce = 0, kBroadcast = 1 };
 
-// Names one transfer between an ordered pair of incarnations. Both ends derive it from the schedule, so a
-// receiver can grant credit for a transfer before the sender has it.
+// Names one transfer between an ordered pair of incarnations. Both ends derive it from the
+// schedule, so a receiver can grant credit for a transfer before the sender has it.
 struct TransferKey {
   Epoch epoch;
   OpId op;
@@ -78,7 +78,8 @@ struct ControlDelivered {
   NodeId peer;
   std::vector<uint8_t> bytes;
 };
-// Nothing was heard for Endpoint::SilenceLimit(link) while an answer was due. Sending stops, but for probes.
+// Nothing was heard for Endpoint::SilenceLimit(link) while an answer was due. Sending stops, but
+// for probes.
 struct PeerSilent {
   NodeId peer;
   absl::Time last_heard;
@@ -125,26 +126,28 @@ class Endpoint {
   Endpoint(const Endpoint&) = delete;
   Endpoint& operator=(const Endpoint&) = delete;
 
-  // Opens the session with one incarnation of a peer. Both ends compute the same connection id from the pair
-  // of incarnations, so there is no handshake. The same incarnation again only updates the link; another one
-  // replaces the session (everything pending on the old one is dropped, without events).
+  // Opens the session with one incarnation of a peer. Both ends compute the same connection id from
+  // the pair of incarnations, so there is no handshake. The same incarnation again only updates the
+  // link; another one replaces the session (everything pending on the old one is dropped, without
+  // events).
   absl::Status AddPeer(absl::Time now, const PeerSettings& peer);
-  // Fences a peer: drops the session and everything pending on it, without events. Later packets of that
-  // incarnation are counted and ignored. Unknown peers are fine.
+  // Fences a peer: drops the session and everything pending on it, without events. Later packets of
+  // that incarnation are counted and ignored. Unknown peers are fine.
   void RemovePeer(NodeId node);
   bool HasPeer(NodeId node) const;
 
   // Posts the place for a transfer and grants its credit. The region must stay valid until
-  // TransferDelivered, CancelReceive or RemovePeer. AlreadyExists for a key that is posted or was delivered
-  // by this session; NotFound for an unknown peer; ResourceExhausted past transfers_max.
-  absl::Status PostReceive(absl::Time now, NodeId peer, const TransferKey& key, MutableRegion region);
+  // TransferDelivered, CancelReceive or RemovePeer. AlreadyExists for a key that is posted or was
+  // delivered by this session; NotFound for an unknown peer; ResourceExhausted past transfers_max.
+  absl::Status PostReceive(absl::Time now, NodeId peer, const TransferKey& key,
+                           MutableRegion region);
   // Withdraws posted receives; data that still arrives for them is acknowledged and thrown away.
   void CancelReceive(NodeId peer, const TransferKey& key);
 
-  // Offers a transfer. The region must stay valid and unchanged until TransferSent, CancelSend or RemovePeer.
-  // It waits (without bound in time) for the credit. Sizes must agree: a credit for another size fails the
-  // send with a logged event at the receiver (counted), never writes out of bounds. Order on a link:
-  // control, then by (traffic class, op, chunk, phase).
+  // Offers a transfer. The region must stay valid and unchanged until TransferSent, CancelSend or
+  // RemovePeer. It waits (without bound in time) for the credit. Sizes must agree: a credit for
+  // another size fails the send with a logged event at the receiver (counted), never writes out of
+  // bounds. Order on a link: control, then by (traffic class, op, chunk, phase).
   absl::Status Send(absl::Time now, NodeId peer, const TransferKey& key, ConstRegion region,
                     TrafficClass traffic_class);
   // Stops sending; the region is free on return.
@@ -163,8 +166,8 @@ class Endpoint {
     NodeId to;
     size_t size = 0;
   };
-  // Writes the next datagram that may go out now into `out` (at least kDatagramBytesMax); nothing when all
-  // sessions are idle, paced or blocked. Sessions take turns.
+  // Writes the next datagram that may go out now into `out` (at least kDatagramBytesMax); nothing
+  // when all sessions are idle, paced or blocked. Sessions take turns.
   std::optional<Transmit> NextTransmit(absl::Time now, absl::Span<uint8_t> out);
   std::optional<TransportEvent> NextEvent();
   // When OnTimeout or NextTransmit should be called next; InfiniteFuture when idle.
@@ -174,8 +177,10 @@ class Endpoint {
   // Nothing for unknown peers.
   std::optional<SessionCounters> Counters(NodeId node) const;
   SessionCounters CountersTotal() const;  // over all sessions since the start, removed ones too
-  uint64_t unknown_packets() const;  // connection ids that no session of ours has: strangers, the fenced
-  // How long silence lasts before PeerSilent: 3 round trips, at least 150 ms (membership.md, "Detection").
+  uint64_t unknown_packets()
+      const;  // connection ids that no session of ours has: strangers, the fenced
+  // How long silence lasts before PeerSilent: 3 round trips, at least 150 ms (membership.md,
+  // "Detection").
   static absl::Duration SilenceLimit(const Link& link);
   // Transfers that a peer keeps us waiting for, for `perigeectl ops` and flight records.
   size_t PendingReceiveCount(NodeId node) const;

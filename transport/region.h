@@ -1,5 +1,5 @@
-// A message in memory: a body and a small trailer, two byte spans that travel as one message, so that
-// tensor data stays where it is while the frame that describes it lives elsewhere. Non-owning.
+// A message in memory: a body and a small trailer, two byte spans that travel as one message, so
+// that tensor data stays where it is while the frame that describes it lives elsewhere. Non-owning.
 #pragma once
 
 #include <algorithm>
@@ -18,7 +18,8 @@ struct ConstRegion {
 
   size_t size() const { return body.size() + trailer.size(); }
 
-  // Copies bytes [offset, offset + out.size()) of the message. The range must lie inside the message.
+  // Copies bytes [offset, offset + out.size()) of the message. The range must lie inside the
+  // message.
   void Read(size_t offset, absl::Span<uint8_t> out) const {
     PERIGEE_CHECK(offset + out.size() <= size());
     const size_t from_body =
@@ -37,7 +38,8 @@ struct MutableRegion {
 
   size_t size() const { return body.size() + trailer.size(); }
 
-  // Writes `in` at [offset, offset + in.size()) of the message. The range must lie inside the message.
+  // Writes `in` at [offset, offset + in.size()) of the message. The range must lie inside the
+  // message.
   void Write(size_t offset, absl::Span<const uint8_t> in) const {
     PERIGEE_CHECK(offset + in.size() <= size());
     const size_t to_body =

@@ -1,5 +1,5 @@
-// The membership at one epoch, as immutable data. A View is decided once (runtime/membership.h) and is
-// the same on all members; ranks are the positions of its members, which are sorted by NodeId.
+// The membership at one epoch, as immutable data. A View is decided once (runtime/membership.h) and
+// is the same on all members; ranks are the positions of its members, which are sorted by NodeId.
 #pragma once
 
 #include <algorithm>
@@ -72,7 +72,8 @@ struct View {
   friend bool operator==(const View&, const View&) = default;
 };
 
-// Order-dependent digest over every field of the view: equal views, equal digests, on every machine.
+// Order-dependent digest over every field of the view: equal views, equal digests, on every
+// machine.
 uint64_t Digest(const View& view);
 
 // "view 4 {0,1,3} from step 17".

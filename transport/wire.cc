@@ -44,18 +44,6 @@ uint64_t ConnectionId(const Incarnation& sender, const Incarnation& receiver) {
   return Splitmix(id ^ receiver.low);
 }
 
-uint64_t Reader::Fixed(size_t size) {
-  if (rest_.size() < size) {
-    ok_ = false;
-    rest_ = {};
-    return 0;
-  }
-  uint64_t value = 0;
-  std::memcpy(&value, rest_.data(), size);
-  rest_.remove_prefix(size);
-  return value;
-}
-
 uint64_t Reader::Varint() {
   uint64_t value = 0;
   for (size_t i = 0; i < kVarintBytesMax; ++i) {
@@ -63,15 +51,13 @@ uint64_t Reader::Varint() {
     value |= static_cast<uint64_t>(byte & 0x7f) << (7 * i);
     if ((byte & 0x80) == 0) return value;
   }
-  ok_ = false;
-  rest_ = {};
+  Fail();
   return 0;
 }
 
 absl::Span<const uint8_t> Reader::Bytes(size_t size) {
   if (rest_.size() < size) {
-    ok_ = false;
-    rest_ = {};
+    Fail();
     return {};
   }
   absl::Span<const uint8_t> bytes = rest_.first(size);

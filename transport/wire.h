@@ -56,6 +56,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -141,17 +142,31 @@ uint64_t ConnectionId(const Incarnation& sender, const Incarnation& receiver);
 class Reader {
  public:
   explicit Reader(absl::Span<const uint8_t> bytes) : rest_(bytes) {}
-  uint8_t U8() { return static_cast<uint8_t>(Fixed(1)); }
-  uint16_t U16() { return static_cast<uint16_t>(Fixed(2)); }
-  uint32_t U32() { return static_cast<uint32_t>(Fixed(4)); }
-  uint64_t U64() { return Fixed(8); }
+  uint8_t U8() { return Fixed<uint8_t>(); }
+  uint16_t U16() { return Fixed<uint16_t>(); }
+  uint32_t U32() { return Fixed<uint32_t>(); }
+  uint64_t U64() { return Fixed<uint64_t>(); }
   uint64_t Varint();
   absl::Span<const uint8_t> Bytes(size_t size);
   absl::Span<const uint8_t> rest() const { return rest_; }
   bool ok() const { return ok_; }
 
  private:
-  uint64_t Fixed(size_t size);
+  template <typename T>
+  T Fixed() {
+    T value = 0;
+    if (rest_.size() < sizeof(T)) {
+      Fail();
+    } else {
+      std::memcpy(&value, rest_.data(), sizeof(T));
+      rest_.remove_prefix(sizeof(T));
+    }
+    return value;
+  }
+  void Fail() {
+    ok_ = false;
+    rest_ = {};
+  }
 
   absl::Span<const uint8_t> rest_;
   bool ok_ = true;
