@@ -78,8 +78,8 @@ class CollectiveOp {
   // call_digest matter. A rank without steps is finished at once, with an empty result.
   CollectiveOp(OpContext context, const Schedule& schedule, const OpInput& input);
 
-  // From now on the same input is read at `data` (the caller wants its buffer back). Reductions that were handed
-  // out before still name the old place.
+  // From now on the same input is read at `data` (the caller wants its buffer back). Reductions
+  // that were handed out before still name the old place.
   void MoveInput(const void* data) { input_.data.data = data; }
 
   std::optional<OpAction> NextAction();

@@ -63,7 +63,8 @@ struct Min {
       const T less = b < a ? b : a;
       const T number = a == b ? equal : less;
       const T not_a_number = a != a ? a : b;
-      return (a != a) | (b != b) ? not_a_number : number;
+      const bool ordered = (a == a) & (b == b);
+      return ordered ? number : not_a_number;
     } else {
       return std::min(a, b);
     }
@@ -79,7 +80,8 @@ struct Max {
       const T greater = b > a ? b : a;
       const T number = a == b ? equal : greater;
       const T not_a_number = a != a ? a : b;
-      return (a != a) | (b != b) ? not_a_number : number;
+      const bool ordered = (a == a) & (b == b);
+      return ordered ? number : not_a_number;
     } else {
       return std::max(a, b);
     }
