@@ -148,14 +148,14 @@ void ReadLines(const std::vector<ChildProcess*>& children, absl::Time deadline,
     if (fds.empty() || left <= absl::ZeroDuration()) return;
     const timespec wait = absl::ToTimespec(left);
     ppoll(fds.data(), fds.size(), &wait, nullptr);
+    bool more = true;
     for (size_t i = 0; i < fds.size(); ++i) {
       if (fds[i].revents == 0) continue;
       std::vector<std::string> lines;
       children[indexes[i]]->ReadAvailable(&lines);
-      for (const std::string& line : lines) {
-        if (!on_line(indexes[i], line)) return;
-      }
+      for (const std::string& line : lines) more &= on_line(indexes[i], line);
     }
+    if (!more) return;
   }
 }
 

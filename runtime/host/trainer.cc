@@ -236,15 +236,18 @@ absl::StatusOr<Trainer::Outcome> Trainer::RunStep() {
   PERIGEE_ASSIGN_OR_RETURN(const Outcome committed, WaitForCommit());
   if (committed == Outcome::kLeft) return committed;
   PERIGEE_RETURN_IF_ERROR(ApplyAndCommit());
+  const SessionCounters counters = comm_->counters();
+  report_.packets_lost = counters.packets_lost;
+  report_.packets_repaired = counters.segments_retransmitted;
+  report_.bytes = reduced_.size() * sizeof(int64_t);
   report_.total = absl::Now() - begin;
   on_step_(report_);
-  const SessionCounters counters = comm_->counters();
   comm_->SetStats({.loss = report_.loss,
                    .allreduce_seconds = absl::ToDoubleSeconds(report_.allreduce),
-                   .goodput_bps = static_cast<double>(reduced_.size() * sizeof(int64_t) * 8) /
+                   .goodput_bps = 8.0 * static_cast<double>(report_.bytes) /
                                   absl::ToDoubleSeconds(report_.allreduce),
-                   .packets_lost = counters.packets_lost,
-                   .packets_repaired = counters.segments_retransmitted});
+                   .packets_lost = report_.packets_lost,
+                   .packets_repaired = report_.packets_repaired});
   step_ = step_.Next();
   dealer_.ForgetBefore(step_);
   return Outcome::kFinished;
@@ -308,6 +311,7 @@ absl::StatusOr<Trainer::Outcome> Trainer::WaitForGradient(OpId op) {
     if (!result.ok()) return LeftOr(result.status());
     if (!result->needs_input_in) {
       report_.epoch = result->epoch;
+      report_.contributions = result->contributions.Count();
       flags_ = result->flags;
       break;
     }

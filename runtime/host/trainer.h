@@ -45,7 +45,11 @@ struct StepReport {
   double loss = 0;  // mean over all microbatches
   Epoch epoch;
   uint32_t members = 0;
-  uint32_t computed = 0;  // microbatches computed here, repeats included
+  uint32_t contributions = 0;  // microbatches in the sum that was applied
+  uint32_t computed = 0;       // microbatches computed here, repeats included
+  uint64_t bytes = 0;          // of the vector that was summed
+  uint64_t packets_lost = 0;   // of this member since it joined
+  uint64_t packets_repaired = 0;
   absl::Duration compute;
   absl::Duration allreduce;
   absl::Duration total;

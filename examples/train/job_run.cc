@@ -1,0 +1,327 @@
+#include "examples/train/job_run.h"
+
+#include <signal.h>
+#include <stdlib.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+#include "absl/time/clock.h"
+#include "transport/base/status.h"
+
+namespace perigee {
+namespace {
+
+constexpr absl::Duration kStartDeadline = absl::Seconds(20);
+constexpr absl::Duration kStall = absl::Seconds(90);
+constexpr absl::Duration kRestartAfter = absl::Seconds(1);
+constexpr absl::Duration kStatesEvery = absl::Seconds(2);
+constexpr absl::Duration kAskDeadline = absl::Seconds(10);
+constexpr char kDarkLead[] = "2s";
+
+std::string Seconds(absl::Duration duration) {
+  return absl::StrFormat("%gs", absl::ToDoubleSeconds(duration));
+}
+
+}  // namespace
+
+Scene Scene::Demo(const TrainOptions& options, absl::Duration length) {
+  Scene scene;
+  const uint32_t dark = options.nodes - 1;
+  const absl::Duration dark_time = std::max(absl::Seconds(4), 0.1 * length);
+  // Early, so that both intervals lie inside a run that turns out twice as fast as foreseen.
+  const absl::Duration first = std::max(absl::Seconds(6), 0.15 * length);
+  const absl::Duration second = std::max(first + dark_time + absl::Seconds(8), 0.4 * length);
+  scene.dark = {{dark, first, first + dark_time}, {dark, second, second + dark_time}};
+  scene.kills = {{options.nodes / 2 - 1, options.steps * 7 / 10}};
+  return scene;
+}
+
+JobRun::JobRun(const TrainOptions& options, Scene scene, Display& display)
+    : options_(options), scene_(std::move(scene)), display_(display), workers_(options.nodes) {
+  result_.losses.resize(options.steps);
+}
+
+absl::StatusOr<JobResult> JobRun::Run() {
+  char folder[] = "/tmp/perigee-train-XXXXXX";
+  if (mkdtemp(folder) == nullptr) return absl::ErrnoToStatus(errno, "cannot make a folder in /tmp");
+  folder_ = folder;
+  start_ = last_progress_ = absl::Now();
+  next_states_ = start_ + kStatesEvery;
+  PERIGEE_RETURN_IF_ERROR(WritePlan());
+  PERIGEE_RETURN_IF_ERROR(StartCoordinator());
+  for (uint32_t node = 0; node < options_.nodes; ++node) {
+    PERIGEE_RETURN_IF_ERROR(StartWorker(node));
+  }
+  while (!AllFinished()) PERIGEE_RETURN_IF_ERROR(Turn());
+  result_.wall = absl::Now() - start_;
+  for (uint64_t step = 0; step < options_.steps; ++step) {
+    auto it = contributions_.find(step);
+    if (it == contributions_.end()) {
+      ++result_.steps_lost;
+      result_.samples_lost += options_.microbatches;
+    } else {
+      result_.samples_lost += options_.microbatches - it->second;
+    }
+  }
+  result_.views = AskCoordinator("views");
+  coordinator_->Signal(SIGTERM);
+  coordinator_->Wait(absl::Seconds(5));
+  std::error_code error;
+  std::filesystem::remove_all(folder_, error);
+  return result_;
+}
+
+// ---- Starting. ----
+
+absl::Status JobRun::WritePlan() {
+  if (scene_.dark.empty()) return absl::OkStatus();
+  std::ofstream file(absl::StrCat(folder_, "/plan.textproto"));
+  file << "# Who is dark when; times in milliseconds after the epoch.\n"
+       << "epoch_unix_ms: " << absl::ToUnixMillis(start_) << "\n";
+  for (const Scene::Dark& dark : scene_.dark) {
+    file << "dark { node: " << dark.node << " begins_ms: " << absl::ToInt64Milliseconds(dark.begins)
+         << " ends_ms: " << absl::ToInt64Milliseconds(dark.ends) << " }\n";
+    display_.Line(absl::StrCat("plan: node ", dark.node, " is dark from ", Seconds(dark.begins),
+                               " to ", Seconds(dark.ends)));
+  }
+  file.close();
+  return file.good() ? absl::OkStatus()
+                     : absl::InternalError(absl::StrCat("cannot write the plan into ", folder_));
+}
+
+absl::Status JobRun::StartCoordinator() {
+  std::vector<std::string> argv = {SiblingProgram("perigeed"),
+                                   "--listen",
+                                   "127.0.0.1:0",
+                                   "--insecure",
+                                   "--dark-lead",
+                                   kDarkLead};
+  if (!scene_.dark.empty()) {
+    argv.insert(argv.end(), {"--contacts", absl::StrCat(folder_, "/plan.textproto")});
+  }
+  PERIGEE_ASSIGN_OR_RETURN(coordinator_,
+                           ChildProcess::Start(argv, absl::StrCat(folder_, "/perigeed.log")));
+  ReadLines({&*coordinator_}, absl::Now() + kStartDeadline, [&](size_t, const std::string& line) {
+    const std::vector<std::string> parts = absl::StrSplit(line, " ready on ");
+    if (parts.size() < 2) return true;
+    const std::vector<std::string> words = absl::StrSplit(parts[1], absl::ByAnyChar(" ,"));
+    address_ = words[0];
+    return false;
+  });
+  if (address_.empty())
+    return absl::UnavailableError(absl::StrCat("perigeed does not start", Errors()));
+  display_.Line(absl::StrCat("perigeed on ", address_, ", logs in ", folder_));
+  return absl::OkStatus();
+}
+
+absl::Status JobRun::StartWorker(uint32_t node) {
+  std::vector<std::string> argv = {SiblingProgram("example-train"),
+                                   "--member",
+                                   absl::StrCat(node),
+                                   "--coordinator",
+                                   address_,
+                                   "--insecure",
+                                   "--nodes",
+                                   absl::StrCat(options_.nodes),
+                                   "--steps",
+                                   absl::StrCat(options_.steps),
+                                   "--microbatches",
+                                   absl::StrCat(options_.microbatches),
+                                   "--seed",
+                                   absl::StrCat(options_.seed),
+                                   "--rate",
+                                   absl::StrFormat("%.0fbit", options_.rate_bytes_per_second * 8),
+                                   "--delay",
+                                   Seconds(options_.delay),
+                                   "--loss",
+                                   absl::StrCat(options_.loss),
+                                   "--burst-ms",
+                                   absl::StrCat(options_.burst_ms)};
+  if (!options_.text.empty()) argv.insert(argv.end(), {"--text", options_.text});
+  Worker& worker = workers_[node];
+  PERIGEE_ASSIGN_OR_RETURN(
+      worker.process, ChildProcess::Start(argv, absl::StrCat(folder_, "/member-", node, ".log")));
+  worker.restart_at = absl::InfiniteFuture();
+  return absl::OkStatus();
+}
+
+// ---- Running. ----
+
+bool JobRun::AllFinished() const {
+  return std::all_of(workers_.begin(), workers_.end(),
+                     [](const Worker& worker) { return worker.finished; });
+}
+
+absl::Status JobRun::Turn() {
+  std::vector<ChildProcess*> children;
+  for (Worker& worker : workers_) children.push_back(worker.process ? &*worker.process : nullptr);
+  ReadLines(children, absl::Now() + absl::Milliseconds(100),
+            [this](size_t node, const std::string& line) {
+              OnLine(static_cast<uint32_t>(node), line);
+              return true;
+            });
+  // Without any output to wait for, ReadLines returns at once.
+  if (std::none_of(children.begin(), children.end(),
+                   [](ChildProcess* child) { return child != nullptr && child->fd() >= 0; })) {
+    absl::SleepFor(absl::Milliseconds(20));
+  }
+  PERIGEE_RETURN_IF_ERROR(CheckWorkers());
+  PERIGEE_RETURN_IF_ERROR(RestartAndKill());
+  const absl::Time now = absl::Now();
+  if (now >= next_states_) {
+    ReadStates();
+    next_states_ = now + kStatesEvery;
+  }
+  if (now - last_progress_ < kStall) return absl::OkStatus();
+  return absl::DeadlineExceededError(absl::StrCat("no step for ", Seconds(kStall), Errors()));
+}
+
+absl::Status JobRun::CheckWorkers() {
+  for (uint32_t node = 0; node < workers_.size(); ++node) {
+    Worker& worker = workers_[node];
+    if (!worker.process || worker.finished || worker.process->fd() >= 0) continue;
+    const int code = worker.process->Wait(absl::Seconds(2));
+    if (code == 128 + SIGKILL && worker.restart_at != absl::InfiniteFuture()) {
+      worker.process.reset();
+    } else if (code == 0 && result_.digests.contains(node)) {
+      worker.finished = true;
+    } else {
+      return absl::AbortedError(absl::StrCat("node ", node, " ended with code ", code, Errors()));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status JobRun::RestartAndKill() {
+  const absl::Time now = absl::Now();
+  for (uint32_t node = 0; node < workers_.size(); ++node) {
+    if (workers_[node].process || now < workers_[node].restart_at) continue;
+    display_.Line(absl::StrCat("node ", node, " is started again"));
+    PERIGEE_RETURN_IF_ERROR(StartWorker(node));
+  }
+  while (!scene_.kills.empty() && contributions_.contains(scene_.kills.front().at_step)) {
+    const uint32_t node = scene_.kills.front().node;
+    scene_.kills.erase(scene_.kills.begin());
+    Worker& worker = workers_[node];
+    if (!worker.process || worker.finished) continue;
+    display_.Line(absl::StrCat("node ", node, " (pid ", worker.process->pid(), ") gets SIGKILL"));
+    worker.process->Signal(SIGKILL);
+    worker.restart_at = now + kRestartAfter;
+    ++result_.kills;
+  }
+  return absl::OkStatus();
+}
+
+// ---- What the members say. ----
+
+void JobRun::OnLine(uint32_t node, const std::string& line) {
+  const nlohmann::json json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) return;
+  const std::string type = json.value("type", "");
+  if (type == "step") {
+    OnStep(node, json);
+  } else if (type == "notice") {
+    OnNotice(node, json);
+  } else if (type == "result") {
+    result_.digests[node] = json.value("digest", "");
+    result_.packets_lost += json.value("packets_lost", uint64_t{0});
+    result_.packets_repaired += json.value("packets_repaired", uint64_t{0});
+  }
+}
+
+void JobRun::OnStep(uint32_t node, const nlohmann::json& json) {
+  const uint64_t step = json.value("step", uint64_t{0});
+  if (step >= options_.steps) return;
+  const double loss = json.value("loss", 0.0);
+  const auto [it, first] = contributions_.try_emplace(step, json.value("contributions", 0u));
+  if (!first) {
+    result_.losses_agree &=
+        loss == result_.losses[step] && it->second == json.value("contributions", 0u);
+    return;
+  }
+  last_progress_ = absl::Now();
+  result_.losses[step] = loss;
+  result_.step_seconds.push_back(json.value("step_seconds", 0.0));
+  const double allreduce = json.value("allreduce_seconds", 0.0);
+  display_.Step({.step = step,
+                 .steps = options_.steps,
+                 .loss = loss,
+                 .members = json.value("members", 0u),
+                 .allreduce_seconds = allreduce,
+                 .goodput_bps = allreduce > 0 ? 8 * json.value("bytes", 0.0) / allreduce : 0,
+                 .packets_lost = json.value("packets_lost", uint64_t{0}),
+                 .packets_repaired = json.value("packets_repaired", uint64_t{0})});
+}
+
+void JobRun::OnNotice(uint32_t node, const nlohmann::json& json) {
+  const std::string kind = json.value("kind", "");
+  const std::string text = json.value("text", "");
+  workers_[node].last_notice = text;
+  if (kind == "dark") ++result_.dark_count;
+  if (kind == "state") ++result_.rejoins;
+  if (kind == "view" && !views_shown_.insert(text).second) return;
+  if (kind == "coordinator" && text == "connected") return;
+  display_.Line(kind == "view" ? text : absl::StrCat("node ", node, ": ", kind, ": ", text));
+}
+
+// ---- The coordinator. ----
+
+nlohmann::ordered_json JobRun::AskCoordinator(const std::string& what) {
+  absl::StatusOr<ChildProcess> ctl = ChildProcess::Start(
+      {SiblingProgram("perigeectl"), "--address", address_, "--insecure", "-o", "json", what},
+      absl::StrCat(folder_, "/perigeectl.log"));
+  if (!ctl.ok()) return nullptr;
+  std::string output;
+  ReadLines({&*ctl}, absl::Now() + kAskDeadline, [&](size_t, const std::string& line) {
+    absl::StrAppend(&output, line, "\n");
+    return true;
+  });
+  ctl->Wait(absl::Seconds(1));
+  nlohmann::ordered_json json =
+      nlohmann::ordered_json::parse(output, nullptr, /*allow_exceptions=*/false);
+  return json.is_discarded() ? nlohmann::ordered_json(nullptr) : json;
+}
+
+void JobRun::ReadStates() {
+  const nlohmann::ordered_json reply = AskCoordinator("nodes");
+  const nlohmann::ordered_json& nodes =
+      reply.is_object() && reply.contains("nodes") ? reply["nodes"] : reply;
+  if (!nodes.is_array()) return;
+  std::string states;
+  for (const auto& node : nodes) {
+    if (!node.is_object() || !node.contains("node") || !node.contains("state")) continue;
+    const std::string state = node["state"].is_string() ? node["state"].get<std::string>() : "?";
+    absl::StrAppend(&states, states.empty() ? "" : "  ", node["node"].dump(), " ", state);
+  }
+  display_.SetStates(states);
+}
+
+// The last words of everybody, for a run that failed.
+std::string JobRun::Errors() const {
+  std::string text = absl::StrCat("; logs in ", folder_);
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_, error)) {
+    if (entry.path().extension() != ".log" || entry.file_size(error) == 0) continue;
+    std::ifstream file(entry.path());
+    std::string line, last;
+    while (std::getline(file, line)) {
+      if (!line.empty()) last = line;
+    }
+    absl::StrAppend(&text, "\n  ", entry.path().filename().string(), ": ", last);
+  }
+  for (uint32_t node = 0; node < workers_.size(); ++node) {
+    if (workers_[node].last_notice.empty()) continue;
+    absl::StrAppend(&text, "\n  node ", node, " said: ", workers_[node].last_notice);
+  }
+  return text;
+}
+
+}  // namespace perigee

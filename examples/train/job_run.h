@@ -1,0 +1,102 @@
+// One run of the example's job with real processes: a perigeed, the members, and the faults of a
+// scene.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "examples/train/display.h"
+#include "examples/train/options.h"
+#include "runtime/cli/child_process.h"
+
+namespace perigee {
+
+// What befalls the members. Times count from the start of the run.
+struct Scene {
+  struct Dark {
+    uint32_t node = 0;
+    absl::Duration begins;
+    absl::Duration ends;
+  };
+  struct Kill {
+    uint32_t node = 0;
+    uint64_t at_step =
+        0;  // SIGKILL when the first member reports this step; started again 1 s later
+  };
+  std::vector<Dark> dark;
+  std::vector<Kill> kills;
+
+  // A node that goes dark twice, and another that is killed, spread over a run of about `length`.
+  static Scene Demo(const TrainOptions& options, absl::Duration length);
+};
+
+struct JobResult {
+  std::map<uint32_t, std::string> digests;  // of the final state, by node
+  std::vector<double> losses;               // by step
+  uint64_t steps_lost = 0;                  // steps that no member applied
+  uint64_t samples_lost = 0;  // microbatches that were missing in the sums that were applied
+  bool losses_agree = true;   // all members reported the same loss for every step
+  uint32_t kills = 0;
+  uint32_t dark_count = 0;  // how often a member left for a dark interval
+  uint32_t rejoins = 0;     // states that were fetched from a peer
+  std::vector<double> step_seconds;
+  uint64_t packets_lost = 0;
+  uint64_t packets_repaired = 0;
+  nlohmann::ordered_json views;  // of `perigeectl views`
+  absl::Duration wall;
+};
+
+class JobRun {
+ public:
+  JobRun(const TrainOptions& options, Scene scene, Display& display);
+
+  // Everything that was started has ended when it returns. An error names the member and its last
+  // words.
+  absl::StatusOr<JobResult> Run();
+
+ private:
+  struct Worker {
+    std::optional<ChildProcess> process;
+    bool finished = false;
+    absl::Time restart_at = absl::InfiniteFuture();
+    std::string last_notice;
+  };
+
+  absl::Status StartCoordinator();
+  absl::Status StartWorker(uint32_t node);
+  absl::Status WritePlan();
+  absl::Status Turn();
+  absl::Status CheckWorkers();
+  absl::Status RestartAndKill();
+  void OnLine(uint32_t node, const std::string& line);
+  void OnStep(uint32_t node, const nlohmann::json& step);
+  void OnNotice(uint32_t node, const nlohmann::json& notice);
+  void ReadStates();
+  bool AllFinished() const;
+  nlohmann::ordered_json AskCoordinator(const std::string& what);
+  std::string Errors() const;
+
+  TrainOptions options_;
+  Scene scene_;
+  Display& display_;
+  std::string folder_;  // plan and logs; removed after a good run
+  std::string address_;
+  absl::Time start_;
+  std::optional<ChildProcess> coordinator_;
+  std::vector<Worker> workers_;
+  JobResult result_;
+  std::map<uint64_t, uint32_t> contributions_;  // by step, of the first report
+  std::set<std::string> views_shown_;
+  absl::Time last_progress_;
+  absl::Time next_states_;
+};
+
+}  // namespace perigee

@@ -1,0 +1,83 @@
+// example-train: trains a small character-level language model on real text with several processes
+// whose links lose packets and whose members leave and come back, and shows that nothing is lost.
+#include <CLI/CLI.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "examples/train/launcher.h"
+#include "examples/train/member.h"
+#include "runtime/cli/flags.h"
+
+namespace perigee {
+namespace {
+
+absl::Status Run(const TrainOptions& options) {
+  if (options.device != "cpu") {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--device ", options.device, ": this version computes on the CPU only: use --device cpu"));
+  }
+  if (options.stages != 1) {
+    return absl::InvalidArgumentError(
+        "--stages: pipeline parallelism is not in this version: use --stages 1");
+  }
+  if (options.nodes > options.microbatches) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--microbatches ", options.microbatches, " leaves some of ", options.nodes,
+                     " members without work: give at least one each"));
+  }
+  if (options.member >= 0) return RunMember(options);
+  if (options.faults != "none" && options.nodes < 4) {
+    return absl::InvalidArgumentError(
+        "--faults demo takes two members out: give at least 4 --nodes, or --faults none");
+  }
+  return RunLauncher(options);
+}
+
+int Main(int argc, char** argv) {
+  TrainOptions options;
+  Program program("example-train",
+                  "Trains a character-level language model across members that come and go.",
+                  "example-train --nodes 6 --steps 100\n"
+                  "example-train --text /usr/share/common-licenses/GPL-3 --faults none --loss 5%\n"
+                  "example-train --member 2 --coordinator 127.0.0.1:7000 --insecure --nodes 3");
+  CLI::App& app = program.app();
+  app.add_option("--nodes", options.nodes, "Members of the job")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str();
+  app.add_option("--text", options.text, "Text file to learn; default: one that every Debian has");
+  app.add_option("--steps", options.steps, "Training steps")
+      ->check(CLI::Range(2, 1000000))
+      ->capture_default_str();
+  app.add_option("--microbatches", options.microbatches, "Microbatches per step, over all members")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
+  app.add_option("--seed", options.seed, "Seed of parameters and data order")
+      ->capture_default_str();
+  app.add_option("--faults", options.faults,
+                 "demo: two dark intervals and a kill, compared with a run without; or none")
+      ->check(CLI::IsMember({"demo", "none"}))
+      ->capture_default_str();
+  AddRate(app, "--rate", &options.rate_bytes_per_second, "Capacity of each directed link");
+  AddTime(app, "--delay", &options.delay, "One-way delay of each link");
+  AddProbability(app, "--loss", &options.loss, "Packets lost on each link");
+  app.add_option("--burst-ms", options.burst_ms,
+                 "Mean length of loss bursts; 0: independent losses")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--json", options.json_path,
+                 "Write the result as one JSON object to PATH, or - for stdout");
+  app.add_option("--stages", options.stages, "Pipeline stages")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--device", options.device, "Where to compute: cpu")->capture_default_str();
+  app.add_option("--member", options.member, "Run as this member of a job instead of starting one")
+      ->check(CLI::Range(0, 63));
+  app.add_option("--coordinator", options.coordinator, "Of --member: address of perigeed")
+      ->capture_default_str();
+  app.add_flag("--insecure", options.insecure, "Of --member: no TLS towards perigeed");
+  return program.Run(argc, argv, [&] { return Run(options); });
+}
+
+}  // namespace
+}  // namespace perigee
+
+int main(int argc, char** argv) { return perigee::Main(argc, argv); }
