@@ -96,19 +96,22 @@ void Session::Push(TransportEvent event) {
 void Session::OnPacket(absl::Time now, const wire::Packet& packet) {
   ++counters_.packets_received;
   OnHeard(now);
-  const wire::Header& header = packet.header;
-  const bool asks_for_ack = header.type != wire::PacketType::kAck;
-  received_.RaiseFloor(header.floor);
-  if (received_.Contains(header.number)) {
+  received_.RaiseFloor(packet.header.floor);
+  if (received_.Contains(packet.header.number)) {
     ++counters_.duplicates_received;
-    if (asks_for_ack) RequestAck(now, false);
-    return;
+    if (packet.header.type != wire::PacketType::kAck) RequestAck(now, false);
+  } else {
+    OnNewPacket(now, packet);
   }
-  // The content of packets below the floor is welcome too: whatever was sent twice is recognised by
-  // content.
+  answer_due_since_ = loss_.in_flight_bytes() > 0 ? now : absl::InfiniteFuture();
+}
+
+void Session::OnNewPacket(absl::Time now, const wire::Packet& packet) {
+  // The content of packets below the floor is welcome too: what was sent twice is recognised by
+  // its content.
   bool is_well_formed = false;
   wire::Reader reader(packet.body);
-  switch (header.type) {
+  switch (packet.header.type) {
     case wire::PacketType::kData:
       is_well_formed = OnData(now, packet);
       break;
@@ -119,13 +122,12 @@ void Session::OnPacket(absl::Time now, const wire::Packet& packet) {
       is_well_formed = OnAckFrame(now, reader) && reader.rest().empty();
       break;
   }
-  if (is_well_formed) {
-    RecordArrival(now, header);
-    if (asks_for_ack) RequestAck(now, false);
-  } else {
+  if (!is_well_formed) {
     ++counters_.corrupt_received;
+    return;
   }
-  answer_due_since_ = loss_.in_flight_bytes() > 0 ? now : absl::InfiniteFuture();
+  RecordArrival(now, packet.header);
+  if (packet.header.type != wire::PacketType::kAck) RequestAck(now, false);
 }
 
 void Session::OnHeard(absl::Time now) {

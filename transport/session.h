@@ -71,7 +71,8 @@ class Session {
     uint64_t id = 0;  // message id of a CREDIT, control id of a MESSAGE
   };
 
-  // Receiving. False: malformed, not to be acknowledged.
+  void OnNewPacket(absl::Time now, const wire::Packet& packet);
+  // False: malformed, not to be acknowledged.
   bool OnData(absl::Time now, const wire::Packet& packet);
   bool OnControl(absl::Time now, const wire::Packet& packet);
   bool OnFrame(absl::Time now, wire::Reader& reader);

@@ -76,7 +76,9 @@ void EndpointWorld::Transmit(int from) {
 }
 
 void EndpointWorld::DrainEvents(int i) {
-  while (auto event = ends_[i]->NextEvent()) {
+  while (takes_events) {
+    const std::optional<TransportEvent> event = ends_[i]->NextEvent();
+    if (!event.has_value()) return;
     if (on_event) on_event(i, *event);
   }
 }

@@ -35,6 +35,8 @@ class EndpointWorld {
 
   // Called for every event of either end, in order.
   std::function<void(int end, const TransportEvent&)> on_event;
+  // While false, nobody takes the events, and the endpoints' queues fill.
+  bool takes_events = true;
 
   // Runs until `done` holds (true) or the time is `deadline` (false).
   bool RunUntil(absl::Time deadline, absl::FunctionRef<bool()> done);
