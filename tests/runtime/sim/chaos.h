@@ -1,0 +1,51 @@
+// One random run of a whole job under faults, decided by its seed alone, and what came of it.
+//
+//   const ChaosReport report = RunChaos(17);
+//   EXPECT_TRUE(report.errors.empty()) << report.errors.front();
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace perigee {
+
+struct ChaosReport {
+  uint64_t seed = 0;
+  uint64_t trace_digest = 0;
+  uint64_t events = 0;
+  std::string world;                // "5 nodes, delay 20ms, loss 5%, ..."
+  std::vector<std::string> errors;  // empty: all invariants held
+
+  // How much of everything there was, so that one sees that the classes of faults are really hit.
+  uint64_t ops = 0;
+  uint64_t deliveries = 0;
+  uint64_t cancelled = 0;
+  uint64_t root_lost = 0;
+  uint64_t dealt_again = 0;
+  uint64_t states = 0;
+  uint64_t views_planned = 0;
+  uint64_t views_unplanned = 0;
+  uint64_t ops_repeated = 0;       // decisions to abort
+  uint64_t ops_redistributed = 0;  // decisions to finish that somebody needed
+  uint64_t kills = 0;
+  uint64_t power_offs = 0;
+  uint64_t restarts = 0;
+  uint64_t stops = 0;
+  uint64_t drains = 0;
+  uint64_t joins = 0;
+  uint64_t coordinator_kills = 0;
+  uint64_t links_down = 0;
+  uint64_t streams_broken = 0;
+  uint64_t left_planned = 0;
+  uint64_t left_unplanned = 0;
+  uint64_t majority_lost = 0;
+
+  void Add(const ChaosReport& other);  // the counts
+};
+
+std::string ToString(const ChaosReport& report);  // the counts, in a few lines
+
+ChaosReport RunChaos(uint64_t seed);
+
+}  // namespace perigee

@@ -1,0 +1,43 @@
+#include "tests/runtime/sim/chaos_world.h"
+
+#include "absl/strings/str_cat.h"
+
+namespace perigee {
+
+ChaosWorld DrawWorld(Rng& rng) {
+  ChaosWorld world;
+  world.nodes = static_cast<uint32_t>(rng.Between(2, 9));
+  world.founders = world.nodes;
+  if (world.nodes > 2 && rng.Bernoulli(0.4)) {
+    world.founders = static_cast<uint32_t>(rng.Between(2, world.nodes));
+  }
+  constexpr int kDelayMs[] = {0, 1, 5, 20, 50, 150};
+  constexpr double kLoss[] = {0, 0, 0.001, 0.01, 0.05, 0.2};
+  constexpr double kMegabytesPerSecond[] = {0, 2, 12.5, 125};
+  world.delay_max = absl::Milliseconds(kDelayMs[rng.Below(6)]);
+  world.faults_for = absl::Seconds(3 + rng.Unit() * 9);
+  world.fault_every = absl::Milliseconds(rng.Between(300, 2500));
+  ChannelSettings& channel = world.channel;
+  channel.link.bytes_per_second = 1e6 * kMegabytesPerSecond[rng.Below(4)];
+  channel.loss = kLoss[rng.Below(6)];
+  if (rng.Bernoulli(0.3)) channel.burst_mean = absl::Milliseconds(rng.Between(1, 50));
+  if (rng.Bernoulli(0.4)) channel.reorder = rng.Unit() * 0.1;
+  channel.reorder_delay_max = absl::Milliseconds(rng.Between(1, 30));
+  if (rng.Bernoulli(0.4)) channel.duplicate = rng.Unit() * 0.1;
+  if (rng.Bernoulli(0.3)) channel.bit_flip = rng.Unit() * 0.02;
+  world.doomed = rng.Bernoulli(0.05);
+  return world;
+}
+
+std::string ToString(const ChaosWorld& world) {
+  return absl::StrCat(world.nodes, " nodes (", world.founders, " founders), delay up to ",
+                      absl::FormatDuration(world.delay_max), ", ",
+                      world.channel.link.bytes_per_second / 1e6, " MB/s, loss ", world.channel.loss,
+                      ", burst ", absl::FormatDuration(world.channel.burst_mean), ", reorder ",
+                      world.channel.reorder, ", duplicate ", world.channel.duplicate, ", flip ",
+                      world.channel.bit_flip, ", faults for ",
+                      absl::FormatDuration(world.faults_for), " every ",
+                      absl::FormatDuration(world.fault_every), world.doomed ? ", doomed" : "");
+}
+
+}  // namespace perigee

@@ -1,0 +1,26 @@
+// The cluster of one random run: its size, its network, how often something breaks.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "absl/time/time.h"
+#include "transport/base/rng.h"
+#include "transport/sim/channel.h"
+
+namespace perigee {
+
+struct ChaosWorld {
+  uint32_t nodes = 2;
+  uint32_t founders = 2;  // the others join later
+  absl::Duration delay_max;
+  absl::Duration faults_for;
+  absl::Duration fault_every;
+  ChannelSettings channel;
+  bool doomed = false;  // a majority dies at the end
+};
+
+ChaosWorld DrawWorld(Rng& rng);
+std::string ToString(const ChaosWorld& world);
+
+}  // namespace perigee

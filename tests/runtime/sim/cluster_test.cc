@@ -1,0 +1,302 @@
+// Whole jobs in virtual time, one story per test. Every member adds up one number per step: node i
+// contributes i + 1, so that a sum tells who took part.
+#include "runtime/sim/cluster.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "transport/base/status.h"
+
+namespace perigee {
+namespace {
+
+using testing::AllOf;
+using testing::Each;
+using testing::Gt;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+constexpr size_t kCount = 5000;
+
+struct Sum {
+  absl::Status status;
+  Epoch epoch;
+  float value = 0;
+};
+
+// What happened at one member, over all its lives.
+struct Diary {
+  std::map<OpId, Sum> sums;
+  std::vector<Proposal> views;
+  std::vector<LeftView> left;
+};
+
+// Adds up, one op after the other, until told to stop.
+class Adder : public Application {
+ public:
+  Adder(NodeId self, Node& node, Diary& diary, const StepId& stop_at)
+      : node_(node),
+        diary_(diary),
+        stop_at_(stop_at),
+        input_(kCount, static_cast<float>(self.value() + 1)),
+        output_(kCount) {}
+
+  void OnEvent(absl::Time now, const NodeEvent& event) override {
+    if (const auto* changed = std::get_if<ViewChanged>(&event)) {
+      if (diary_.views.empty() || !running_)
+        next_ = std::max(next_, changed->proposal.view.first_step);
+      diary_.views.push_back(changed->proposal);
+    } else if (const auto* finished = std::get_if<OpFinished>(&event)) {
+      diary_.sums[finished->op] = {finished->status, finished->epoch, output_.back()};
+      running_ = false;
+    } else if (const auto* left = std::get_if<LeftView>(&event)) {
+      diary_.left.push_back(*left);
+    }
+    Go(now);
+  }
+
+  // Starts the next op where none runs.
+  void Go(absl::Time now) {
+    if (running_ || next_ >= stop_at_ || diary_.views.empty() || node_.out()) return;
+    CollectiveRequest request;
+    request.input = {input_.data(), kCount, DType::kF32};
+    request.output = {output_.data(), kCount, DType::kF32};
+    request.step = next_;
+    running_ = node_.Start(now, request).ok();
+    if (running_) next_ = next_.Next();
+  }
+
+ private:
+  Node& node_;
+  Diary& diary_;
+  const StepId& stop_at_;
+  std::vector<float> input_;
+  std::vector<float> output_;
+  StepId next_;
+  bool running_ = false;
+};
+
+class ClusterTest : public testing::Test {
+ protected:
+  // Starts `count` members on links of 10 ms with 1 % loss.
+  void Begin(uint32_t count, ClusterOptions options = {}) {
+    options.node_count = count;
+    options.channel = {.link = {125e6, absl::Milliseconds(10)}, .loss = 0.01};
+    auto cluster = Cluster::Create(options, [this](NodeId self, Node& node) {
+      return std::make_unique<Adder>(self, node, diaries_[self], stop_at_);
+    });
+    ASSERT_TRUE(cluster.ok()) << cluster.status();
+    cluster_ = *std::move(cluster);
+    for (uint32_t i = 0; i < count; ++i) cluster_->StartNode(NodeId(i));
+  }
+
+  // True when all running members have finished every step below `step` within `limit`.
+  bool RunToStep(uint64_t step, absl::Duration limit = absl::Seconds(60)) {
+    GoTo(std::max(stop_at_, StepId(step)));
+    const absl::StatusOr<bool> reached = cluster_->RunUntil(cluster_->now() + limit, [&] {
+      for (uint32_t i = 0; i < cluster_->node_count(); ++i) {
+        Node* node = cluster_->node(NodeId(i));
+        if (node == nullptr || node->out() || cluster_->stopped(NodeId(i))) continue;
+        if (!diaries_[NodeId(i)].sums.contains(OpId::Of(StepId(step - 1), 1))) return false;
+      }
+      return true;
+    });
+    return reached.ok() && *reached;
+  }
+  bool RunUntil(const std::function<bool()>& done, absl::Duration limit = absl::Seconds(60)) {
+    GoTo(StepId(1'000'000));
+    const absl::StatusOr<bool> reached = cluster_->RunUntil(cluster_->now() + limit, done);
+    return reached.ok() && *reached;
+  }
+
+  void GoTo(StepId stop_at) {
+    stop_at_ = stop_at;
+    for (uint32_t i = 0; i < cluster_->node_count(); ++i) {
+      auto* adder = static_cast<Adder*>(cluster_->application(NodeId(i)));
+      if (adder != nullptr && !cluster_->stopped(NodeId(i))) adder->Go(cluster_->now());
+    }
+  }
+
+  Diary& diary(uint32_t node) { return diaries_[NodeId(node)]; }
+  const View& view(uint32_t node) { return *cluster_->node(NodeId(node))->view(); }
+  const Sum& sum(uint32_t node, uint64_t step) {
+    return diaries_[NodeId(node)].sums[OpId::Of(StepId(step), 1)];
+  }
+  // The last step that the member has started, or nothing running.
+  uint64_t LastStep(uint32_t node) { return diary(node).sums.rbegin()->first.step().value(); }
+  // How many running ops were repeated by a change of view, over all views.
+  size_t Repeated(uint32_t node) {
+    size_t count = 0;
+    for (const Proposal& proposal : diary(node).views) count += proposal.decisions.size();
+    return count;
+  }
+
+  StepId stop_at_{10};
+  std::map<NodeId, Diary> diaries_;
+  std::unique_ptr<Cluster> cluster_;
+};
+
+TEST_F(ClusterTest, SixMembersAddUp) {
+  Begin(6);
+  ASSERT_TRUE(RunToStep(10));
+  for (uint32_t node = 0; node < 6; ++node) {
+    EXPECT_EQ(view(node).size(), 6);
+    for (uint64_t step = 0; step < 10; ++step) {
+      EXPECT_TRUE(sum(node, step).status.ok()) << sum(node, step).status;
+      EXPECT_EQ(sum(node, step).value, 1 + 2 + 3 + 4 + 5 + 6);
+    }
+  }
+}
+
+TEST_F(ClusterTest, AKillInTheMiddleOfAnOpRepeatsItWithoutTheDead) {
+  Begin(6);
+  ASSERT_TRUE(RunToStep(5));
+  // One way is 10 ms, and the ring of six takes ten of them: 30 ms later the next op is on its way.
+  cluster_->At(cluster_->now() + absl::Milliseconds(30), [&] { cluster_->Kill(NodeId(3)); });
+  ASSERT_TRUE(RunToStep(10));
+  for (uint32_t node : {0, 1, 2, 4, 5}) {
+    EXPECT_EQ(view(node).size(), 5);
+    EXPECT_FALSE(diary(node).views.back().planned);
+    EXPECT_THAT(diary(node).views.back().reason, HasSubstr("node 3"));
+    EXPECT_GE(Repeated(node), 1);
+    EXPECT_EQ(sum(node, 4).value, 21);
+    // The op that was interrupted is delivered all the same, in the view without the dead.
+    EXPECT_EQ(sum(node, 5).epoch, Epoch(2));
+    for (uint64_t step = 5; step < 10; ++step) {
+      EXPECT_TRUE(sum(node, step).status.ok()) << sum(node, step).status;
+      EXPECT_EQ(sum(node, step).value, 21 - 4);
+    }
+  }
+}
+
+TEST_F(ClusterTest, ADrainedMemberLeavesAtAStepBoundaryAndNothingIsRepeated) {
+  Begin(5);
+  ASSERT_TRUE(RunToStep(5));
+  ASSERT_TRUE(cluster_->Drain(NodeId(1)).ok());
+  ASSERT_TRUE(RunUntil([&] { return !diary(1).left.empty(); }));
+  EXPECT_TRUE(diary(1).left.front().planned);
+  stop_at_ = StepId(LastStep(0) + 10);
+  ASSERT_TRUE(RunToStep(stop_at_.value()));
+
+  const Proposal& proposal = diary(0).views.back();
+  EXPECT_TRUE(proposal.planned);
+  EXPECT_EQ(proposal.view.size(), 4);
+  const uint64_t boundary = proposal.view.first_step.value();
+  for (uint32_t node = 0; node < 5; ++node) {
+    EXPECT_EQ(Repeated(node), 0);
+    for (const auto& [op, sum] : diary(node).sums) {
+      const bool before = op.step().value() < boundary;
+      if (node == 1 && !before) continue;
+      EXPECT_TRUE(sum.status.ok()) << sum.status;
+      EXPECT_EQ(sum.value, before ? 15 : 15 - 2) << ToString(op);
+      EXPECT_EQ(sum.epoch, Epoch(before ? 1 : 2)) << ToString(op);
+    }
+  }
+  // The leaver had all results of its time.
+  EXPECT_TRUE(diary(1).sums.contains(OpId::Of(StepId(boundary - 1), 1)));
+}
+
+TEST_F(ClusterTest, AStoppedMemberThatWakesIsToldToRejoin) {
+  Begin(5);
+  ASSERT_TRUE(RunToStep(5));
+  cluster_->Stop(NodeId(2));
+  ASSERT_TRUE(RunUntil([&] { return view(0).size() == 4; }));
+  ASSERT_TRUE(RunToStep(LastStep(0) + 10));
+
+  cluster_->Continue(NodeId(2));
+  ASSERT_TRUE(RunUntil([&] { return !diary(2).left.empty(); }));
+  EXPECT_FALSE(diary(2).left.front().planned);
+  EXPECT_TRUE(diary(2).left.front().may_rejoin);
+  ASSERT_TRUE(RunToStep(LastStep(0) + 10));
+  for (uint32_t node : {0, 1, 3, 4}) {
+    EXPECT_EQ(diary(node).views.size(), 2);
+    for (const auto& [op, sum] : diary(node).sums) {
+      EXPECT_TRUE(sum.status.ok()) << sum.status;
+      EXPECT_EQ(sum.value, sum.epoch == Epoch(1) ? 15 : 15 - 3);
+    }
+  }
+
+  // Its next life is a new member.
+  cluster_->Restart(NodeId(2));
+  ASSERT_TRUE(RunUntil([&] { return view(0).size() == 5 && LastStep(2) == LastStep(0); }));
+  EXPECT_EQ(sum(2, LastStep(2)).value, 15);
+}
+
+TEST_F(ClusterTest, WithoutTheCoordinatorTheOpsGoOn) {
+  Begin(4);
+  ASSERT_TRUE(RunToStep(5));
+  cluster_->KillCoordinator();
+  ASSERT_TRUE(RunToStep(50));
+  for (uint32_t node = 0; node < 4; ++node) EXPECT_EQ(view(node).epoch, Epoch(1));
+
+  // The next coordinator knows nothing but what the members tell it, and takes the job over as it
+  // is.
+  cluster_->RestartCoordinator();
+  ASSERT_TRUE(RunUntil([&] { return cluster_->coordinator()->state().view.has_value(); }));
+  ASSERT_TRUE(RunToStep(LastStep(0) + 10));
+  for (uint32_t node = 0; node < 4; ++node) EXPECT_EQ(view(node).epoch, Epoch(1));
+  cluster_->Kill(NodeId(1));
+  ASSERT_TRUE(RunUntil([&] { return view(0).size() == 3; }));
+  EXPECT_EQ(view(0).epoch, Epoch(2));
+}
+
+TEST_F(ClusterTest, ADarkMemberLeavesBeforeAndComesBackAfter) {
+  const absl::Time begins = Cluster::Start() + absl::Seconds(10);
+  const absl::Time ends = begins + absl::Seconds(20);
+  const absl::StatusOr<ContactPlan> plan = ContactPlan::Create({}, {{NodeId(2), begins, ends}});
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  Begin(4, {.plan = *plan, .power_follows_plan = true});
+
+  ASSERT_TRUE(RunUntil([&] { return !diary(2).left.empty(); }));
+  EXPECT_TRUE(diary(2).left.front().planned);
+  EXPECT_LT(cluster_->now(), begins);
+  ASSERT_TRUE(RunUntil([&] { return cluster_->now() > begins + absl::Seconds(5); }));
+  EXPECT_EQ(view(0).size(), 3);
+  EXPECT_EQ(sum(0, LastStep(0)).value, 10 - 3);
+
+  ASSERT_TRUE(RunUntil([&] { return view(0).size() == 4 && LastStep(2) == LastStep(0); }));
+  EXPECT_GE(cluster_->now(), ends);
+  EXPECT_EQ(sum(2, LastStep(2)).value, 10);
+  for (uint32_t node : {0, 1, 3}) {
+    EXPECT_EQ(Repeated(node), 0);
+    for (const Proposal& proposal : diary(node).views) EXPECT_TRUE(proposal.planned);
+  }
+}
+
+TEST_F(ClusterTest, WithoutAMajorityAnOpSaysWhoIsMissing) {
+  Begin(3);
+  ASSERT_TRUE(RunToStep(5));
+  cluster_->Kill(NodeId(1));
+  cluster_->Kill(NodeId(2));
+  EXPECT_FALSE(RunToStep(10, absl::Seconds(10)));
+  Node& node = *cluster_->node(NodeId(0));
+  ASSERT_EQ(node.OpReports(cluster_->now()).size(), 1);
+  const OpId op = node.OpReports(cluster_->now()).front().op;
+  EXPECT_THAT(node.Describe(cluster_->now(), op), AllOf(HasSubstr("node 1"), HasSubstr("node 2")));
+
+  node.Cancel(cluster_->now(), op);
+  ASSERT_TRUE(RunUntil([&] { return diary(0).sums.contains(op); }));
+  EXPECT_TRUE(absl::IsCancelled(diary(0).sums[op].status));
+}
+
+TEST_F(ClusterTest, TheSameSeedGivesTheSameRun) {
+  std::vector<uint64_t> digests;
+  for (uint64_t seed : {7, 7, 8}) {
+    cluster_.reset();
+    diaries_.clear();
+    Begin(4, {.seed = seed});
+    ASSERT_TRUE(RunToStep(10));
+    digests.push_back(cluster_->trace_digest());
+  }
+  EXPECT_EQ(digests[0], digests[1]);
+  EXPECT_NE(digests[0], digests[2]);
+}
+
+}  // namespace
+}  // namespace perigee

@@ -1,0 +1,95 @@
+// What the simulated members compute, and the judge of what they get: a stream of collectives that
+// is a pure function of (seed, step, index), as in training, where every member makes the same
+// calls.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "collectives/buffer.h"
+#include "collectives/contribution_set.h"
+#include "collectives/fixed_point.h"
+#include "runtime/control_message.h"
+#include "runtime/node.h"
+#include "transport/base/ids.h"
+#include "transport/view.h"
+
+namespace perigee {
+
+struct WorkloadSettings {
+  uint64_t seed = 1;
+  uint32_t calls_per_step_max = 3;
+  size_t count_max = 20'000;  // elements; most calls are much smaller
+  double large = 0.02;        // share of the calls that are near count_max
+  uint32_t roots = 1;         // broadcasts come from nodes below this
+};
+
+struct Call {
+  CollectiveKind kind = CollectiveKind::kAllReduce;
+  FailurePolicy policy = FailurePolicy::kAllOrNothing;
+  DType dtype = DType::kF32;
+  ReduceOp reduce_op = ReduceOp::kSum;
+  size_t count = 0;
+  NodeId root;
+  uint32_t microbatches = 0;  // kFullSet
+};
+
+// The calls of one step, at least one.
+std::vector<Call> CallsOf(const WorkloadSettings& settings, StepId step);
+// What a contributor (a node, or a microbatch of kFullSet) puts in; small integers, so that
+// floating-point sums are exact in every order.
+std::vector<uint8_t> InputOf(const WorkloadSettings& settings, const Call& call, OpId op,
+                             uint32_t contributor);
+std::vector<float> MicrobatchOf(const WorkloadSettings& settings, const Call& call, OpId op,
+                                MicrobatchId microbatch);
+FixedPointSettings FixedPointOf(const Call& call);
+
+// Judges what the members of one job report. Collects errors as text.
+class Judge {
+ public:
+  explicit Judge(const WorkloadSettings& settings) : settings_(settings) {}
+
+  void OnView(NodeId node, const Proposal& proposal);
+  // What one incarnation was given for an op.
+  void OnDelivered(NodeId node, const Incarnation& incarnation, const Call& call,
+                   const OpFinished& finished, absl::Span<const uint8_t> result);
+  // Compares what the members delivered, over all ops.
+  void CheckAgreement();
+  void AddError(std::string text);
+
+  const std::vector<std::string>& errors() const { return errors_; }
+  const std::map<Epoch, Proposal>& views() const { return views_; }
+  size_t op_count() const { return deliveries_.size(); }
+  uint64_t delivery_count() const { return delivery_count_; }
+
+ private:
+  struct Delivery {
+    NodeId node;
+    Incarnation incarnation;
+    Epoch epoch;
+    bool ok = false;
+    uint64_t digest = 0;
+  };
+  std::string CheckResult(const Call& call, const OpFinished& finished,
+                          absl::Span<const uint8_t> result);
+  std::vector<uint8_t> Expected(const Call& call, OpId op, const std::vector<NodeId>& nodes);
+  std::vector<uint8_t> ExpectedFullSet(const Call& call, OpId op);
+  void CompareDeliveries(OpId op, const Delivery& a, const Delivery& b);
+
+  WorkloadSettings settings_;
+  std::map<Epoch, Proposal> views_;
+  std::map<OpId, std::vector<Delivery>> deliveries_;
+  // Results that were right, so that equal ones need no second look.
+  std::set<std::pair<OpId, uint64_t>> right_;
+  uint64_t delivery_count_ = 0;
+  std::vector<std::string> errors_;
+};
+
+}  // namespace perigee
