@@ -17,6 +17,9 @@ if(NOT PERIGEE_CORES_ONLY)
 endif()
 
 # GoogleTest's headers dominate the compile time of small tests: compile them once.
-add_library(perigee_gtest_pch STATIC ${CMAKE_SOURCE_DIR}/cmake/gtest_pch.cc)
+add_library(perigee_gtest_pch STATIC ${PERIGEE_ROOT}/cmake/gtest_pch.cc)
 target_precompile_headers(perigee_gtest_pch PRIVATE <gmock/gmock.h> <gtest/gtest.h>)
+# Programs are compiled with -fPIE, libraries with -fPIC, and a precompiled header is good for one of the two.
+set_target_properties(perigee_gtest_pch PROPERTIES POSITION_INDEPENDENT_CODE OFF)
+target_compile_options(perigee_gtest_pch PRIVATE -fPIE)
 target_link_libraries(perigee_gtest_pch PUBLIC perigee_flags GTest::gmock)

@@ -1,8 +1,11 @@
 # One place for what every Perigee target has in common.
 
+# The root of this repository, also where it is a part of another build.
+get_filename_component(PERIGEE_ROOT ${CMAKE_CURRENT_LIST_DIR} DIRECTORY)
+
 add_library(perigee_flags INTERFACE)
 target_include_directories(perigee_flags INTERFACE
-  $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}> $<INSTALL_INTERFACE:include/perigee>)
+  $<BUILD_INTERFACE:${PERIGEE_ROOT}> $<INSTALL_INTERFACE:include/perigee>)
 target_compile_features(perigee_flags INTERFACE cxx_std_20)
 
 set(PERIGEE_WARNINGS -Wall -Wextra -Wno-sign-compare -Wno-unused-parameter -Wno-missing-field-initializers)
@@ -58,7 +61,7 @@ function(perigee_test name)
   elseif(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 300)
   endif()
-  add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${PERIGEE_ROOT})
   set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
 endfunction()
 
