@@ -9,6 +9,7 @@
 #include "transport/wire.h"
 
 namespace perigee {
+
 LinkWorld::LinkWorld(const Settings& settings)
     : now_(settings.start), rng_(settings.seed), scratch_(Endpoint::kDatagramBytesMax) {
   const Incarnation incarnations[] = {rng_.NextIncarnation(), rng_.NextIncarnation()};
