@@ -21,15 +21,11 @@ MatrixMap<Scalar> MutableView(Scalar* parameters, const ParameterSlice& slice) {
 
 }  // namespace
 
-void PinProductBlocking() {
-  constexpr std::ptrdiff_t kL1Bytes = 32 << 10, kL2Bytes = 256 << 10, kL3Bytes = 2 << 20;
-  Eigen::setCpuCacheSizes(kL1Bytes, kL2Bytes, kL3Bytes);
-}
-
 template <typename Scalar>
 void Linear<Scalar>::Forward(const Scalar* parameters, const Matrix<Scalar>& in,
                              Matrix<Scalar>& out) const {
-  out.noalias() = in * View(parameters, slices_.weight);
+  out.resize(in.rows(), slices_.weight.columns);
+  Product<Scalar>(in, View(parameters, slices_.weight), out);
   out.rowwise() += View(parameters, slices_.bias).row(0);
 }
 
@@ -37,11 +33,12 @@ template <typename Scalar>
 void Linear<Scalar>::Backward(const Scalar* parameters, const Matrix<Scalar>& in,
                               const Matrix<Scalar>& d_out, Scalar* gradient,
                               Matrix<Scalar>& d_in) const {
-  MutableView(gradient, slices_.weight).noalias() = in.transpose() * d_out;
+  ProductTransposedLeft<Scalar>(in, d_out, MutableView(gradient, slices_.weight));
   auto d_bias = MutableView(gradient, slices_.bias);
   d_bias.setZero();
   for (Eigen::Index row = 0; row < d_out.rows(); ++row) d_bias.row(0) += d_out.row(row);
-  d_in.noalias() = d_out * View(parameters, slices_.weight).transpose();
+  d_in.resize(in.rows(), in.cols());
+  ProductTransposedRight<Scalar>(d_out, View(parameters, slices_.weight), d_in);
 }
 
 template <typename Scalar>
@@ -151,10 +148,11 @@ void Attention<Scalar>::Forward(const Matrix<Scalar>& query_key_value, BatchShap
       const auto key = query_key_value.block(top, d + left, tokens, width);
       const auto value = query_key_value.block(top, 2 * d + left, tokens, width);
       Matrix<Scalar>& weights = weights_[row * shape_.heads + head];
-      weights.noalias() = query * key.transpose();
+      weights.resize(tokens, tokens);
+      ProductTransposedRight<Scalar>(query, key, weights);
       weights *= scale;
       for (int t = 0; t < tokens; ++t) SoftmaxPrefix(weights.row(t).data(), t + 1, tokens);
-      out.block(top, left, tokens, width).noalias() = weights * value;
+      Product<Scalar>(weights, value, out.block(top, left, tokens, width));
     }
   }
 }
@@ -166,6 +164,7 @@ void Attention<Scalar>::Backward(const Matrix<Scalar>& query_key_value, BatchSha
   const int tokens = batch.columns, width = shape_.head_width(), d = shape_.d_model;
   const Scalar scale = 1 / std::sqrt(static_cast<Scalar>(width));
   d_query_key_value.resize(query_key_value.rows(), query_key_value.cols());
+  d_weights_.resize(tokens, tokens);
   for (int row = 0; row < batch.rows; ++row) {
     for (int head = 0; head < shape_.heads; ++head) {
       const int top = row * tokens, left = head * width;
@@ -174,17 +173,18 @@ void Attention<Scalar>::Backward(const Matrix<Scalar>& query_key_value, BatchSha
       const auto value = query_key_value.block(top, 2 * d + left, tokens, width);
       const auto d_context = d_out.block(top, left, tokens, width);
       const Matrix<Scalar>& weights = weights_[row * shape_.heads + head];
-      d_weights_.noalias() = d_context * value.transpose();
+      ProductTransposedRight<Scalar>(d_context, value, d_weights_);
       for (int t = 0; t < tokens; ++t) {
         Scalar dot = 0;
         for (int s = 0; s <= t; ++s) dot += d_weights_(t, s) * weights(t, s);
         d_weights_.row(t) = (d_weights_.row(t).array() - dot) * weights.row(t).array() * scale;
       }
-      d_query_key_value.block(top, left, tokens, width).noalias() = d_weights_ * key;
-      d_query_key_value.block(top, d + left, tokens, width).noalias() =
-          d_weights_.transpose() * query;
-      d_query_key_value.block(top, 2 * d + left, tokens, width).noalias() =
-          weights.transpose() * d_context;
+      auto d_query = d_query_key_value.block(top, left, tokens, width);
+      auto d_key = d_query_key_value.block(top, d + left, tokens, width);
+      auto d_value = d_query_key_value.block(top, 2 * d + left, tokens, width);
+      Product<Scalar>(d_weights_, key, d_query);
+      ProductTransposedLeft<Scalar>(d_weights_, query, d_key);
+      ProductTransposedLeft<Scalar>(weights, d_context, d_value);
     }
   }
 }

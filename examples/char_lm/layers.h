@@ -14,26 +14,14 @@
 // terms by the alignment of the memory; products go through Product(), whose blocking is pinned.
 #pragma once
 
-#include <Eigen/Core>
 #include <cstdint>
 #include <vector>
 
 #include "examples/char_lm/corpus.h"
 #include "examples/char_lm/parameter_layout.h"
+#include "examples/char_lm/product.h"
 
 namespace perigee::char_lm {
-
-template <typename Scalar>
-using Matrix = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-template <typename Scalar>
-using MatrixMap = Eigen::Map<Matrix<Scalar>>;
-template <typename Scalar>
-using ConstMatrixMap = Eigen::Map<const Matrix<Scalar>>;
-
-// Eigen cuts a long product into blocks by the cache sizes of the processor it runs on, and the cut
-// decides how a sum is rounded. This sets fixed sizes for the whole process (32 KiB, 256 KiB, 2
-// MiB). It is idempotent; Transformer calls it before its products.
-void PinProductBlocking();
 
 // out = in · weight + bias, row by row.
 template <typename Scalar>

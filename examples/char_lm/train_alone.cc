@@ -2,6 +2,9 @@
 // runs across members, which must show the same losses, and it measures what one microbatch costs.
 //
 //   example-char-lm --steps 100 --microbatches 24
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <cstdio>
@@ -33,6 +36,16 @@ absl::StatusOr<double> TrainStep(CharLmTask& task, StepId step, uint32_t microba
   return loss_sum / microbatches;
 }
 
+// Of parameters and moments: equal runs print equal digests, on every processor.
+uint64_t Digest(CharLmTask& task) {
+  XXH3_state_t state;
+  XXH3_64bits_reset(&state);
+  for (const absl::Span<uint8_t> part : task.MutableState()) {
+    XXH3_64bits_update(&state, part.data(), part.size());
+  }
+  return XXH3_64bits_digest(&state);
+}
+
 absl::Status Run(const CharLmTask::Options& options, uint32_t microbatches) {
   PERIGEE_ASSIGN_OR_RETURN(std::unique_ptr<CharLmTask> task, CharLmTask::Create(options));
   std::printf("%zu parameters, %d symbols, %zu bytes of text, %u microbatches of %d x %d\n",
@@ -46,6 +59,7 @@ absl::Status Run(const CharLmTask::Options& options, uint32_t microbatches) {
     }
   }
   const double seconds = (CpuSeconds() - start) / static_cast<double>(options.steps);
+  std::printf("digest of the state: %016llx\n", static_cast<unsigned long long>(Digest(*task)));
   std::printf("CPU: %.3f s per step, %.2f ms per microbatch\n", seconds,
               1e3 * seconds / microbatches);
   return absl::OkStatus();

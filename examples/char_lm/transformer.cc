@@ -66,7 +66,6 @@ void Transformer<Scalar>::CheckBatch(absl::Span<const Scalar> parameters,
 
 template <typename Scalar>
 void Transformer<Scalar>::ForwardToLogits(const Scalar* parameters, const TokenBatch& batch) {
-  PinProductBlocking();
   const ConstMatrixMap<Scalar> tokens(parameters + layout_.token_embedding.offset,
                                       shape_.vocabulary, shape_.d_model);
   const ConstMatrixMap<Scalar> positions(parameters + layout_.position_embedding.offset,
