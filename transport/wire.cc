@@ -24,11 +24,6 @@ uint64_t Splitmix(uint64_t z) {
   return z ^ (z >> 31);
 }
 
-uint32_t Crc32c(const uint8_t* data, size_t size) {
-  // crc32_iscsi wants a pointer to non-const but does not write.
-  return ~crc32_iscsi(const_cast<uint8_t*>(data), static_cast<int>(size), 0xffffffffu);
-}
-
 size_t VarintBytes(uint64_t value) {
   return std::max<size_t>(1, (static_cast<size_t>(std::bit_width(value)) + 6) / 7);
 }
@@ -42,6 +37,12 @@ uint64_t ConnectionId(const Incarnation& sender, const Incarnation& receiver) {
   id = Splitmix(id ^ sender.low);
   id = Splitmix(id ^ receiver.high);
   return Splitmix(id ^ receiver.low);
+}
+
+uint32_t Checksum(absl::Span<const uint8_t> bytes) {
+  // crc32_iscsi wants a pointer to non-const but does not write.
+  return ~crc32_iscsi(const_cast<uint8_t*>(bytes.data()), static_cast<int>(bytes.size()),
+                      0xffffffffu);
 }
 
 uint64_t Reader::Varint() {
@@ -152,7 +153,7 @@ size_t PacketWriter::Finish() {
   std::memcpy(out + 4, &distance, 4);
   std::memcpy(out + 8, &header_.connection, 8);
   std::memcpy(out + 16, &header_.number, 8);
-  const uint32_t crc = Crc32c(out, size_);
+  const uint32_t crc = Checksum({out, size_});
   std::memcpy(out + size_, &crc, 4);
   return size_ + kTrailerBytes;
 }
@@ -164,7 +165,7 @@ absl::StatusOr<Packet> DecodePacket(absl::Span<const uint8_t> datagram) {
   const size_t checked = datagram.size() - kTrailerBytes;
   uint32_t crc;
   std::memcpy(&crc, datagram.data() + checked, 4);
-  if (crc != Crc32c(datagram.data(), checked)) return absl::DataLossError("packet: checksum");
+  if (crc != Checksum(datagram.first(checked))) return absl::DataLossError("packet: checksum");
 
   Reader reader(datagram);
   Packet packet;

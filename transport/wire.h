@@ -137,6 +137,9 @@ constexpr uint32_t SegmentCount(uint64_t message_bytes) {
 // forgery.
 uint64_t ConnectionId(const Incarnation& sender, const Incarnation& receiver);
 
+// CRC32C of the bytes, as in the trailer.
+uint32_t Checksum(absl::Span<const uint8_t> bytes);
+
 // Reads integers from a span. After the first read past the end everything reads as zero and ok()
 // is false.
 class Reader {
