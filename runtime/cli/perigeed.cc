@@ -1,0 +1,137 @@
+// The coordinator's daemon: keeps track of the members and decides their views. Ends on SIGTERM and
+// SIGINT.
+#include <pthread.h>
+#include <signal.h>
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "runtime/cli/flags.h"
+#include "runtime/cli/quantity.h"
+#include "runtime/control/control_server.h"
+#include "runtime/orbit/plan_file.h"
+#include "runtime/version.h"
+#include "transport/base/status.h"
+
+namespace perigee {
+namespace {
+
+struct Options {
+  std::string listen = "127.0.0.1:7000";
+  bool insecure = false;
+  std::string contacts;
+  CoordinatorOptions coordinator;
+};
+
+void SetUpLog() {
+  auto log = spdlog::stderr_color_mt("perigeed");
+  log->set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %^%l%$ %v", spdlog::pattern_time_type::utc);
+  log->flush_on(spdlog::level::info);
+  spdlog::set_default_logger(log);
+}
+
+// What an operator should look at stands out from what happens every day.
+void Log(const CoordinatorEvent& event, const Coordinator& coordinator) {
+  std::string line = event.kind;
+  if (event.node) absl::StrAppend(&line, " node ", event.node->value());
+  if (!event.text.empty()) absl::StrAppend(&line, ": ", event.text);
+  if (event.kind == "view" && !coordinator.views().empty()) {
+    absl::StrAppend(&line, ", decided in ",
+                    absl::FormatDuration(
+                        absl::Trunc(coordinator.views().back().took, absl::Microseconds(100))));
+  }
+  const bool trouble = event.kind == "lost" || event.kind == "refused" || event.kind == "suspect";
+  spdlog::log(trouble ? spdlog::level::warn : spdlog::level::info, "{}", line);
+}
+
+struct LoadedPlan {
+  ContactPlan plan;
+  std::string text;  // with absolute times, for the members
+  std::string summary;
+};
+
+absl::StatusOr<LoadedPlan> LoadPlan(const std::string& path) {
+  LoadedPlan loaded;
+  if (path.empty()) return loaded;
+  const absl::Time now = absl::Now();
+  PERIGEE_ASSIGN_OR_RETURN(loaded.plan, LoadContactPlan(path, now));
+  loaded.text = FormatContactPlan(loaded.plan, now);
+  loaded.summary = absl::StrCat(", ", loaded.plan.dark_intervals().size(), " dark intervals and ",
+                                loaded.plan.contacts().size(), " contacts in ", path);
+  return loaded;
+}
+
+absl::Status Serve(const Options& options) {
+  PERIGEE_ASSIGN_OR_RETURN(const std::string listen, ParseHostPort(options.listen, true));
+  PERIGEE_ASSIGN_OR_RETURN(LoadedPlan plan, LoadPlan(options.contacts));
+  SetUpLog();
+
+  // Blocked before the first thread starts, so that all threads leave them to sigwait below.
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+
+  ControlServer::Options server_options;
+  server_options.listen = listen;
+  server_options.insecure = options.insecure;
+  server_options.coordinator = options.coordinator;
+  server_options.on_event = Log;
+  PERIGEE_ASSIGN_OR_RETURN(std::unique_ptr<ControlServer> server,
+                           ControlServer::Start(server_options, plan.plan, plan.text));
+  spdlog::warn("--insecure: anybody who reaches {} can join and command this job",
+               server->address());
+  std::printf("perigeed %s ready on %s (insecure)%s\n", kVersion, server->address().c_str(),
+              plan.summary.c_str());
+  std::fflush(stdout);
+
+  int signal = 0;
+  sigwait(&signals, &signal);
+  spdlog::info("ending: {}", signal == SIGTERM ? "SIGTERM" : "SIGINT");
+  server->Stop();
+  return absl::OkStatus();
+}
+
+}  // namespace
+}  // namespace perigee
+
+int main(int argc, char** argv) {
+  // gRPC's own messages are about its inside; what matters comes back as a status.
+  setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
+  using namespace perigee;
+  Options options;
+  Program program("perigeed", "Coordinates the members of Perigee jobs.",
+                  "perigeed --listen 127.0.0.1:7000 --insecure\n"
+                  "perigeed --listen 0.0.0.0:7000 --insecure --contacts plan.textproto");
+  CLI::App& app = program.app();
+  app.add_option("--listen", options.listen, "where members and operators connect")
+      ->type_name("HOST:PORT")
+      ->capture_default_str();
+  app.add_flag("--insecure", options.insecure,
+               "no TLS: anybody who reaches the port is trusted (required in this version)");
+  AddInputFile(app, "--contacts", &options.contacts,
+               "contact plan, proto/constellation.proto as text");
+  app.add_option("--min-members", options.coordinator.min_members, "no view has fewer members")
+      ->type_name("N")
+      ->check(CLI::Range(uint32_t{1}, uint32_t{10000}))
+      ->capture_default_str();
+  AddTime(app, "--suspect-after", &options.coordinator.suspect_after,
+          "unplanned silence until a member is proposed for removal");
+  AddTime(app, "--dark-lead", &options.coordinator.dark_lead,
+          "how long before it goes dark a node is taken out");
+  return program.Run(argc, argv, [&]() -> absl::Status {
+    if (!options.insecure) {
+      return absl::InvalidArgumentError(
+          "mTLS is not in this version: pass --insecure on a trusted network");
+    }
+    return Serve(options);
+  });
+}

@@ -1,0 +1,53 @@
+// What operators ask of the coordinator, as a gRPC service. Every answer is made on the
+// coordinator's thread; the callers are only trusted as far as the listener is (mTLS and roles come
+// later).
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <functional>
+
+#include "proto/control.grpc.pb.h"
+#include "runtime/control/admin_reply.h"
+#include "runtime/control/coordinator_loop.h"
+
+namespace perigee {
+
+class AdminService final : public proto::Admin::CallbackService {
+ public:
+  static constexpr size_t kFollowersMax = 64;  // of `perigeectl events --follow`
+
+  // `loop` outlives it.
+  AdminService(CoordinatorLoop& loop, CoordinatorInfo info);
+
+  grpc::ServerUnaryReactor* Status(grpc::CallbackServerContext* context,
+                                   const proto::AdminRequest* request,
+                                   proto::StatusReply* reply) override;
+  grpc::ServerUnaryReactor* Nodes(grpc::CallbackServerContext* context,
+                                  const proto::AdminRequest* request,
+                                  proto::NodesReply* reply) override;
+  grpc::ServerUnaryReactor* Views(grpc::CallbackServerContext* context,
+                                  const proto::AdminRequest* request,
+                                  proto::ViewsReply* reply) override;
+  grpc::ServerUnaryReactor* Ops(grpc::CallbackServerContext* context,
+                                const proto::AdminRequest* request,
+                                proto::OpsReply* reply) override;
+  grpc::ServerWriteReactor<proto::Event>* Events(grpc::CallbackServerContext* context,
+                                                 const proto::EventsRequest* request) override;
+  grpc::ServerUnaryReactor* Drain(grpc::CallbackServerContext* context,
+                                  const proto::DrainRequest* request,
+                                  proto::DrainReply* reply) override;
+  grpc::ServerUnaryReactor* Undrain(grpc::CallbackServerContext* context,
+                                    const proto::UndrainRequest* request,
+                                    proto::DrainReply* reply) override;
+
+ private:
+  using Answer = std::function<absl::Status(absl::Time now, Coordinator& coordinator)>;
+  grpc::ServerUnaryReactor* Ask(grpc::CallbackServerContext* context, const std::string& version,
+                                Answer answer);
+
+  CoordinatorLoop& loop_;
+  CoordinatorInfo info_;
+};
+
+}  // namespace perigee

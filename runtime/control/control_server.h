@@ -1,0 +1,51 @@
+// The coordinator behind a gRPC port: members' streams and the operators' questions
+// (proto/control.proto).
+//
+//   PERIGEE_ASSIGN_OR_RETURN(auto server, ControlServer::Start({.listen = "127.0.0.1:7000",
+//   .insecure = true},
+//                                                              plan, plan_text));
+//   ... server->address() ...;  server->Stop();
+//
+// Thread-safe. Nothing a peer sends costs more than its own stream.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "runtime/coordinator.h"
+#include "transport/contact_plan.h"
+
+namespace perigee {
+
+class ControlServer {
+ public:
+  struct Options {
+    std::string listen;     // "host:port"; port 0: the system picks one
+    bool insecure = false;  // required to be true in this version: mTLS is not there yet
+    CoordinatorOptions coordinator = {};  // `version` is filled in
+    // Every event of the coordinator, in order, on its thread: for the log.
+    std::function<void(const CoordinatorEvent& event, const Coordinator& coordinator)> on_event =
+        nullptr;
+  };
+
+  // AlreadyExists when the port is in use; InvalidArgument when `insecure` is not set or the plan's
+  // text does not fit into one message. All are one line for the operator.
+  static absl::StatusOr<std::unique_ptr<ControlServer>> Start(const Options& options,
+                                                              ContactPlan plan,
+                                                              std::string plan_text);
+  ~ControlServer();  // stops
+
+  // "host:port" with the real port.
+  const std::string& address() const;
+  // Ends all streams, at most about one second later, and the coordinator.
+  void Stop();
+
+ private:
+  struct State;
+  explicit ControlServer(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace perigee

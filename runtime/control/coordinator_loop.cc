@@ -1,0 +1,127 @@
+#include "runtime/control/coordinator_loop.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "absl/time/clock.h"
+
+namespace perigee {
+namespace {
+
+// An idle coordinator has no next timeout; waiting for the end of time overflows the system's
+// clock.
+constexpr absl::Duration kWaitMax = absl::Hours(1);
+
+}  // namespace
+
+CoordinatorLoop::CoordinatorLoop(Coordinator coordinator, EventSink on_event)
+    : coordinator_(std::move(coordinator)),
+      on_event_(std::move(on_event)),
+      thread_([this] { Run(); }) {}
+
+CoordinatorLoop::~CoordinatorLoop() { Stop(); }
+
+void CoordinatorLoop::Post(Task task) {
+  {
+    std::lock_guard lock(mutex_);
+    mailbox_.push_back(std::move(task));
+  }
+  wake_.notify_one();
+}
+
+bool CoordinatorLoop::Request(Task task) {
+  {
+    std::lock_guard lock(mutex_);
+    if (requests_ >= kRequestsMax) return false;
+    ++requests_;
+  }
+  Post([this, task = std::move(task)](absl::Time now, Coordinator& coordinator) {
+    {
+      std::lock_guard lock(mutex_);
+      --requests_;
+    }
+    task(now, coordinator);
+  });
+  return true;
+}
+
+void CoordinatorLoop::CloseAll() {
+  Post([this](absl::Time, Coordinator&) {
+    // A stream that closes removes itself later, in a task of its own.
+    for (const auto& [id, stream] : streams_) stream->Close();
+    for (Watcher* watcher : watchers_) watcher->Close();
+  });
+}
+
+void CoordinatorLoop::Stop() {
+  if (!thread_.joinable()) return;
+  CloseAll();
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_one();
+  thread_.join();
+}
+
+StreamId CoordinatorLoop::AddStream(Stream* stream) {
+  streams_[++last_stream_] = stream;
+  return last_stream_;
+}
+
+void CoordinatorLoop::RemoveStream(StreamId id) { streams_.erase(id); }
+
+absl::Time CoordinatorLoop::Now() {
+  now_ = std::max(now_, absl::Now());
+  return now_;
+}
+
+void CoordinatorLoop::Run() {
+  std::deque<Task> batch;
+  while (true) {
+    const absl::Time timeout = std::min(coordinator_.NextTimeout(), Now() + kWaitMax);
+    {
+      std::unique_lock lock(mutex_);
+      const bool alone = streams_.empty() && watchers_.empty();
+      wake_.wait_until(lock, absl::ToChronoTime(timeout),
+                       [&] { return !mailbox_.empty() || (stopping_ && alone); });
+      if (mailbox_.empty() && stopping_ && alone) return;
+      batch.swap(mailbox_);
+    }
+    for (Task& task : batch) {
+      task(Now(), coordinator_);
+      Route();
+    }
+    batch.clear();
+    if (coordinator_.NextTimeout() <= Now()) {
+      coordinator_.OnTimeout(now_);
+      Route();
+    }
+    Announce();
+  }
+}
+
+void CoordinatorLoop::Route() {
+  while (std::optional<Coordinator::Outgoing> out = coordinator_.NextMessage()) {
+    auto it = streams_.find(out->stream);
+    if (it == streams_.end()) continue;
+    it->second->Send(out->message);
+    if (out->close_after) it->second->Close();
+  }
+}
+
+void CoordinatorLoop::Announce() {
+  const std::deque<CoordinatorEvent>& events = coordinator_.events();
+  if (events.empty() || events.back().number <= last_event_) return;
+  auto first = std::upper_bound(
+      events.begin(), events.end(), last_event_,
+      [](uint64_t number, const CoordinatorEvent& event) { return number < event.number; });
+  if (on_event_) {
+    for (; first != events.end(); ++first) on_event_(*first, coordinator_);
+  }
+  last_event_ = events.back().number;
+  for (Watcher* watcher : watchers_) watcher->OnEvents(coordinator_);
+}
+
+}  // namespace perigee

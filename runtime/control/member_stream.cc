@@ -1,0 +1,74 @@
+#include "runtime/control/member_stream.h"
+
+#include <utility>
+
+#include "runtime/control/convert.h"
+
+namespace perigee {
+namespace {
+
+// A coordinator whose host died or that is stopped answers no ping.
+constexpr int kKeepaliveMs = 1000;
+constexpr int kKeepaliveTimeoutMs = 2000;
+
+grpc::ChannelArguments Arguments() {
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(kMessageBytesMax);
+  arguments.SetMaxSendMessageSize(kMessageBytesMax);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  // Every attempt makes its own connection: the client alone decides when to try again, and no two
+  // clients of a process share one.
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  // A proxy from the environment is meant for the web.
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  return arguments;
+}
+
+}  // namespace
+
+MemberStream* MemberStream::Start(const std::string& address, uint64_t attempt, Events events) {
+  auto* stream = new MemberStream(address, attempt, std::move(events));
+  // Without the hold gRPC could end the stream while the client's thread is about to write.
+  stream->AddHold();
+  stream->stub_->async()->Attach(stream->context_.get(), stream);
+  stream->StartCall();
+  return stream;
+}
+
+MemberStream::MemberStream(const std::string& address, uint64_t attempt, Events events)
+    : attempt_(attempt),
+      events_(std::move(events)),
+      channel_(grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), Arguments())),
+      stub_(proto::Control::NewStub(channel_)) {}
+
+void MemberStream::Read() { StartRead(&incoming_); }
+
+void MemberStream::Write(const MemberMessage& message) {
+  outgoing_ = ToProto(message);
+  StartWrite(&outgoing_);
+}
+
+void MemberStream::EndWrites() { StartWritesDone(); }
+
+void MemberStream::OnReadInitialMetadataDone(bool ok) {
+  Post(ok ? Event::Kind::kConnected : Event::Kind::kFailed);
+}
+
+void MemberStream::OnReadDone(bool ok) {
+  if (!ok) return Post(Event::Kind::kFailed);
+  events_({.kind = Event::Kind::kRead, .attempt = attempt_, .message = FromProto(incoming_)});
+}
+
+void MemberStream::OnWriteDone(bool ok) { Post(ok ? Event::Kind::kWritten : Event::Kind::kFailed); }
+
+void MemberStream::OnDone(const grpc::Status& status) {
+  events_({.kind = Event::Kind::kDone,
+           .attempt = attempt_,
+           .status = absl::Status(static_cast<absl::StatusCode>(status.error_code()),
+                                  status.error_message())});
+  delete this;
+}
+
+}  // namespace perigee
