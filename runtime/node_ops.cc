@@ -54,14 +54,17 @@ void Node::TryBegin(absl::Time now, OpId id) {
     running.epoch = view->epoch;
     return Emit(OpNeedsInput{id, view->epoch});
   }
+  // From here on the step belongs to this view, also where its op fails: a planned view begins later.
+  begun_step_ = std::max(begun_step_, id.step());
+  any_begun_ = true;
+  running.epoch = view->epoch;
+  running.summed_in = view->epoch;
   if (request.kind == CollectiveKind::kBroadcast && !view->RankOf(request.root)) {
     return Deliver(now, id,
                    absl::FailedPreconditionError(
                        absl::StrCat("op ", ToString(id), ": the root, node ", request.root.value(),
                                     ", is not in ", ToString(*view))));
   }
-  running.epoch = view->epoch;
-  running.summed_in = view->epoch;
   running.sends_cancelled = false;
   running.nodes = NodesOf(*view);
   running.schedule = MakeSchedule(request, *view);
@@ -69,8 +72,6 @@ void Node::TryBegin(absl::Time now, OpId id) {
       OpContext{.op = id, .epoch = view->epoch, .self = *self, .nodes = running.nodes},
       *running.schedule, InputOf(running, *view));
   running.state = OpState::kRunning;
-  begun_step_ = std::max(begun_step_, id.step());
-  any_begun_ = true;
   AnnounceCall(now, id, running, *self);
   std::vector<NodeId> leavers;
   for (const View& older : membership_.views()) {

@@ -38,6 +38,13 @@ void Node::OnInstall(absl::Time now, const Install& install) {
       RepeatFrom(proposal.view.first_step);
       break;
     case Membership::InstallResult::kUnplanned:
+      // Taken in from a later step on, this member has neither the state nor the calls of the steps that the
+      // others repeat now.
+      if (done_floor_.step() > proposal.view.first_step) {
+        return GoOut(now, {.reason = absl::StrCat(
+                               ToString(proposal.view), " begins before step ",
+                               done_floor_.step().value(), ", the first one of this member")});
+      }
       break;
   }
   if (!before) {
