@@ -1,11 +1,16 @@
 // perigee-bench: one program for all measurements; each command is a file of its own.
+#include "bench/allreduce.h"
 #include "bench/link.h"
 #include "runtime/cli/flags.h"
 
 int main(int argc, char** argv) {
   perigee::Program program("perigee-bench", "Measures Perigee.",
-                           "perigee-bench link --loss 1%\nperigee-bench link --help");
+                           "perigee-bench link --loss 1%\n"
+                           "perigee-bench allreduce --clock real --nodes 4\n"
+                           "perigee-bench link --help");
   perigee::LinkOptions link;
   perigee::AddLinkCommand(program, link);
+  perigee::AllReduceOptions all_reduce;
+  perigee::AddAllReduceCommand(program, all_reduce);
   return program.Run(argc, argv);
 }
