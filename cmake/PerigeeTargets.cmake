@@ -17,14 +17,8 @@ if(PERIGEE_SANITIZE)
   add_link_options(-fsanitize=${PERIGEE_SANITIZE})
 endif()
 
-if(PERIGEE_FUZZ)
-  if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
-    message(FATAL_ERROR "PERIGEE_FUZZ needs clang: configure with -DCMAKE_CXX_COMPILER=clang++")
-  endif()
-  # fuzzer-no-link: libraries report their coverage, and only the fuzz targets have libFuzzer's main.
-  add_compile_options(-fsanitize=fuzzer-no-link,address,undefined -fno-omit-frame-pointer
-    -fno-sanitize-recover=all)
-  add_link_options(-fsanitize=address,undefined)
+if(PERIGEE_FUZZ AND NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+  message(FATAL_ERROR "PERIGEE_FUZZ needs clang: configure with -DCMAKE_CXX_COMPILER=clang++")
 endif()
 
 # perigee_library(NAME SOURCES ... LINK ...): a static library of one layer. What it links is what it
@@ -63,14 +57,4 @@ function(perigee_test name)
   endif()
   add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${PERIGEE_ROOT})
   set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
-endfunction()
-
-# perigee_fuzz(NAME SOURCES ... LINK ...): a libFuzzer program, built where PERIGEE_FUZZ is on. Its sources define
-# LLVMFuzzerTestOneInput; its corpus is tests/fuzz/corpus/NAME.
-function(perigee_fuzz name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
-  if(PERIGEE_FUZZ)
-    perigee_program(${name} SOURCES ${ARG_SOURCES} LINK ${ARG_LINK})
-    target_link_options(${name} PRIVATE -fsanitize=fuzzer)
-  endif()
 endfunction()

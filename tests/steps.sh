@@ -37,8 +37,7 @@ fuzz_targets() {
   for target in wire_fuzz endpoint_fuzz; do
     cmake --build build-fuzz -j "$perigee_jobs" --target "$target" || return 1
     program=$(find build-fuzz -type f -name "$target" -perm -u+x | head -n 1)
-    corpus=tests/fuzz/corpus/$target
-    [ -d "$corpus" ] || corpus=tests/fuzz/corpus
+    corpus=tests/fuzz/corpus/${target%_fuzz}
     mkdir -p "build-fuzz/found/$target"
     "$program" -max_total_time="$seconds" -artifact_prefix=build-fuzz/ -print_final_stats=1 \
       -verbosity=0 "build-fuzz/found/$target" "$corpus" || return 1
