@@ -104,7 +104,7 @@ TEST_F(LossDetectorTest, AnAckOfTheFutureIsRefused) {
 // Random losses and lost ACKs: every packet is acknowledged or lost exactly once, none twice, and
 // the bytes in flight are what is neither.
 TEST_F(LossDetectorTest, EveryPacketIsSettledOnce) {
-  for (uint64_t seed = 1; seed <= 100; ++seed) {
+  for (uint64_t seed = 1; seed <= 30; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     Rng rng(seed);
     detector_ = LossDetector();
@@ -112,6 +112,7 @@ TEST_F(LossDetectorTest, EveryPacketIsSettledOnce) {
                       absl::ZeroDuration());
     AckRanges arrived;
     std::set<uint32_t> acked, lost;
+    size_t settled = 0;
     for (double ms = 0; ms < 200 || detector_.in_flight_bytes() > 0; ms += 0.25) {
       ASSERT_LT(ms, 400);
       if (ms < 200) {
@@ -123,12 +124,16 @@ TEST_F(LossDetectorTest, EveryPacketIsSettledOnce) {
         std::vector<PacketRange> ranges;
         for (size_t i = 0; i < arrived.size(); ++i) ranges.push_back(arrived.Newest(i));
         EXPECT_TRUE(Ack(ms, ranges).valid);
-        for (uint32_t n : acked_) EXPECT_TRUE(acked.insert(n).second);
+        for (uint32_t n : acked_) {
+          EXPECT_TRUE(acked.insert(n).second);
+          settled += lost.contains(n) ? 0 : 1;
+        }
       }
-      for (uint32_t n : Lost(ms)) EXPECT_TRUE(lost.insert(n).second && !acked.contains(n));
-      std::set<uint32_t> settled = acked;
-      settled.insert(lost.begin(), lost.end());
-      ASSERT_EQ(detector_.in_flight_bytes(), 100 * (detector_.next_number() - settled.size()));
+      for (uint32_t n : Lost(ms)) {
+        EXPECT_TRUE(lost.insert(n).second && !acked.contains(n));
+        ++settled;
+      }
+      ASSERT_EQ(detector_.in_flight_bytes(), 100 * (detector_.next_number() - settled));
     }
   }
 }
