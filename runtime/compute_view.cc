@@ -82,10 +82,40 @@ ViewDecision Found(const ClusterState& state, const CoordinatorOptions& options)
   return {std::move(change), std::move(reason)};
 }
 
+// A planned leaver still takes part in the ops that began before it was out. Whether it left before
+// they were finished shows in what a member said after it was gone: "node 4: left before op 7.0 of
+// view 3 was finished". Nothing if no op waits for such a node.
+std::string LeftTooEarly(const ClusterState& state, const CoordinatorOptions& options) {
+  const auto gone_since = [&](NodeId node) {
+    auto it = state.members.find(node);
+    // Not registered again with a coordinator that has started again.
+    if (it == state.members.end()) return state.view_since + options.suspect_after;
+    const MemberRecord& record = it->second;
+    const bool finishing = record.stream && record.installed.value() > 0;
+    return finishing ? absl::InfiniteFuture() : record.since;
+  };
+  for (const Member& member : state.view->members) {
+    const MemberRecord* record = Find(state, member);
+    // Only what it said since it holds this view counts: an unplanned one ends such ops.
+    if (!Present(record) || record->beat.epoch != state.view->epoch) continue;
+    for (const OpReport& op : record->beat.ops) {
+      if (op.epoch >= state.view->epoch) continue;
+      for (NodeId node : op.waiting_for) {
+        if (state.view->Find(node) != nullptr) continue;
+        if (record->last_heard < gone_since(node) + 2 * options.beat_interval) continue;
+        return absl::StrCat("node ", node.value(), ": left before op ", ToString(op.op),
+                            " of view ", op.epoch.value(), " was finished");
+      }
+    }
+  }
+  return "";
+}
+
 ViewDecision RemoveLost(absl::Time now, const ClusterState& state,
-                        const CoordinatorOptions& options) {
+                        const CoordinatorOptions& options, const std::string& left_too_early) {
   ViewChange change{.found = false, .planned = false};
   std::vector<std::string> reasons;
+  if (!left_too_early.empty()) reasons.push_back(left_too_early);
   std::vector<std::string> missing;
   std::set<NodeId> present;
   for (const Member& member : state.view->members) {
@@ -190,9 +220,11 @@ std::optional<Absence> PlannedAbsence(absl::Time now, const MemberRecord& record
 ViewDecision ComputeView(absl::Time now, const ClusterState& state,
                          const CoordinatorOptions& options) {
   if (!state.view) return Found(state, options);
-  for (const Member& member : state.view->members) {
-    if (!Present(Find(state, member))) return RemoveLost(now, state, options);
-  }
+  const std::string left_too_early = LeftTooEarly(state, options);
+  bool missing = false;
+  for (const Member& member : state.view->members)
+    missing = missing || !Present(Find(state, member));
+  if (missing || !left_too_early.empty()) return RemoveLost(now, state, options, left_too_early);
   return PlannedChange(now, state, options);
 }
 

@@ -89,6 +89,7 @@ struct ViewDecision {
 struct ClusterState {
   std::map<NodeId, MemberRecord> members;
   std::optional<View> view;
+  absl::Time view_since = absl::InfinitePast();  // when this coordinator learned of it
   ContactPlan plan;
 };
 
@@ -100,9 +101,9 @@ struct Absence {
 std::optional<Absence> PlannedAbsence(absl::Time now, const MemberRecord& record,
                                       const ContactPlan& plan, const CoordinatorOptions& options);
 
-// Pure. In order: found, remove the lost (unplanned; also drops joiners that are not active yet),
-// take out who drains or goes dark (planned), admit joiners without votes, give votes to who became
-// active.
+// Pure. In order: found, remove the lost (unplanned; also drops joiners that are not active yet,
+// and ends ops that a planned leaver left unfinished), take out who drains or goes dark (planned),
+// admit joiners without votes, give votes to who became active.
 ViewDecision ComputeView(absl::Time now, const ClusterState& state,
                          const CoordinatorOptions& options);
 

@@ -81,6 +81,10 @@ void Coordinator::WatchMember(absl::Time now, MemberRecord& record) {
   if (SuspectedByQuorum(now, record)) {
     return SetState(now, record, MemberState::kLost, "the majority of the members cannot reach it");
   }
+  // Somebody may have left before an op of an earlier view was finished (ComputeView).
+  for (const OpReport& op : record.beat.ops) {
+    changed_ = changed_ || (state_.view && op.epoch < state_.view->epoch);
+  }
   if (record.leaving) return;
   const auto absence = PlannedAbsence(now, record, state_.plan, options_);
   if (absence) {
@@ -96,6 +100,9 @@ void Coordinator::WatchOutsider(absl::Time now, MemberRecord& record, std::vecto
   const bool out = record.state == MemberState::kDark || record.state == MemberState::kDrained;
   if (!record.stream) {
     if (record.state == MemberState::kLost) return;
+    // A leaver that still takes part in an op may come back to its stream.
+    const bool finishes = record.state == MemberState::kDraining && !record.leaving;
+    if (finishes && now < record.lost_at) return;
     if (absence) {
       SetState(now, record, absence->state, absence->reason);
     } else if (out) {
@@ -231,6 +238,7 @@ void Coordinator::SetView(absl::Time now, absl::Duration took, const Proposal& p
   const View before = state_.view.value_or(View());
   AddView(now, took, proposal);
   state_.view = proposal.view;
+  state_.view_since = now;
   AddEvent(now, "view", std::nullopt, absl::StrCat(ToString(proposal.view), ": ", proposal.reason));
   PlaceMembers(now, proposal, before);
   for (auto& [node, record] : state_.members) {

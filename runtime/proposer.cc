@@ -31,9 +31,16 @@ NodeId TieBreaker(const View& before, const std::vector<Member>& members) {
   return first;
 }
 
-// One decision per op that some member of the next view does not know to be stable. A member that
-// says nothing of an op that another holds knows it to be stable, or was not in the op's view: it
-// lacks nothing.
+// Whether a member that says nothing of an op may lack it: a broadcast can be finished by others
+// before this one has begun it. A member that was further then knows the op to be stable.
+bool MayLack(const Promise& promise, OpId op) {
+  const auto of_op = [&](const OpStatus& status) { return status.op == op; };
+  if (std::any_of(promise.status.begin(), promise.status.end(), of_op)) return false;
+  return !promise.any_started || promise.started <= op.step();
+}
+
+// One decision per op that some member of the next view does not know to be stable. Who had a
+// result already, or was not in the op's view, ignores that it is called missing.
 std::vector<OpDecision> Decide(const std::map<NodeId, const Promise*>& members) {
   std::map<OpId, OpDecision> decisions;
   for (const auto& [node, promise] : members) {
@@ -50,7 +57,14 @@ std::vector<OpDecision> Decide(const std::map<NodeId, const Promise*>& members) 
   }
   std::vector<OpDecision> result;
   for (auto& [op, decision] : decisions) {
-    if (decision.kind == OpDecision::Kind::kAbort) decision.missing.clear();
+    if (decision.kind == OpDecision::Kind::kAbort) {
+      decision.missing.clear();
+    } else {
+      for (const auto& [node, promise] : members) {
+        if (MayLack(*promise, op)) decision.missing.push_back(node);
+      }
+      std::sort(decision.missing.begin(), decision.missing.end());
+    }
     result.push_back(std::move(decision));
   }
   return result;
@@ -283,7 +297,8 @@ std::string Proposer::Fingerprint() const {
   goal.view.members = goal_.members;
   AppendFingerprint(goal, &out);
   AppendFingerprint(goal_.only_if_begun, &out);
-  for (NodeId node : live_) AppendFingerprint(node.value() + 1, &out);
+  AppendFingerprint(live_.size(), &out);
+  for (NodeId node : live_) AppendFingerprint(node.value(), &out);
   AppendFingerprint(promises_.size(), &out);
   for (const auto& [node, promise] : promises_) {
     AppendFingerprint(node.value(), &out);
@@ -293,7 +308,8 @@ std::string Proposer::Fingerprint() const {
     if (promise.accepted_ballot) AppendFingerprint(*promise.accepted_ballot, &out);
     if (promise.accepted) AppendFingerprint(*promise.accepted, &out);
   }
-  for (NodeId node : accepted_) AppendFingerprint(node.value() + 1, &out);
+  AppendFingerprint(accepted_.size(), &out);
+  for (NodeId node : accepted_) AppendFingerprint(node.value(), &out);
   AppendFingerprint(value_.has_value(), &out);
   if (value_) AppendFingerprint(*value_, &out);
   return out;

@@ -75,6 +75,7 @@ class Proposer {
   Phase phase() const { return phase_; }
   const ProposalGoal& goal() const { return goal_; }
   const Ballot& ballot() const { return ballot_; }
+  const View& view() const { return view_; }  // whose members vote
   // Some member may be frozen, or have accepted a value of this epoch: only a decision ends that.
   bool binding() const { return binding_; }
   // Equal states, equal bytes; messages that were not taken yet do not count.
