@@ -92,6 +92,10 @@ absl::StatusOr<OpId> Node::Start(absl::Time now, const CollectiveRequest& reques
                        ? absl::StrCat(" over ", request.contributions.universe(), " contributions")
                        : "");
   last_started_ = id;
+  if (auto failed = failed_elsewhere_.extract(id)) {
+    FailOp(now, id, failed.mapped(), /*tell_others=*/false);
+    return id;
+  }
   TryBegin(now, id);
   if (!request.step) StepDone(now, step);
   return id;
@@ -117,7 +121,7 @@ absl::Status Node::Resume(absl::Time now, OpId id, const CollectiveRequest& requ
 
 void Node::Cancel(absl::Time now, OpId id) {
   auto it = ops_.find(id);
-  if (it == ops_.end() || it->second.state == OpState::kDelivered || it->second.cancelled) return;
+  if (it == ops_.end() || it->second.handed_out || it->second.cancelled) return;
   RunningOp& running = it->second;
   const absl::Status status =
       absl::CancelledError(absl::StrCat("op ", ToString(id), " was cancelled"));
@@ -137,7 +141,6 @@ void Node::Cancel(absl::Time now, OpId id) {
   Emit(OpFinished{.op = id, .status = status, .epoch = running.epoch});
   if (running.state == OpState::kNeedsInput) {
     running.state = OpState::kWaiting;
-    running.request.dealt_in = Epoch();
     TryBegin(now, id);
   }
 }
@@ -338,7 +341,7 @@ void Node::OnTransportEvent(absl::Time now, const TransportEvent& event) {
 std::vector<OpReport> Node::OpReports(absl::Time now) const {
   std::vector<OpReport> reports;
   for (const auto& [id, running] : ops_) {
-    if (running.state == OpState::kDelivered) continue;
+    if (running.state == OpState::kDelivered || running.handed_out) continue;
     OpReport report{.op = id, .epoch = running.epoch, .age = now - running.started};
     if (running.op != nullptr) {
       report.progress = running.op->Progress();

@@ -192,6 +192,7 @@ class Node {
     Epoch summed_in;  // where the sum was begun; a result that is handed on keeps it
     absl::Time started;
     bool cancelled = false;
+    bool handed_out = false;  // the caller has the result; what still runs is for the others
     std::vector<uint8_t> cancelled_memory;  // stands in for the caller's buffers
     std::vector<NodeId> nodes;              // members of the view it runs in, by rank
     std::unique_ptr<Schedule> schedule;
@@ -208,6 +209,12 @@ class Node {
     OpId id;
     CollectiveOp* op = nullptr;
     uint64_t inner = 0;
+  };
+  // Finished by others in a view that is over, before it was called here: the result comes from
+  // `holder`.
+  struct Finished {
+    NodeId holder;
+    Epoch summed_in;
   };
   // An attempt that was given up while the reducer still worked on its memory.
   struct Retired {
@@ -228,7 +235,6 @@ class Node {
   void TryBeginAll(absl::Time now);
   OpInput InputOf(const RunningOp& running, const View& view) const;
   std::unique_ptr<Schedule> MakeSchedule(const CollectiveRequest& request, const View& view) const;
-  void BeginRedistribution(absl::Time now, const OpDecision& decision, const View& view);
   void PumpOp(absl::Time now, OpId id);
   absl::Status Execute(absl::Time now, OpId id, RunningOp& running, const OpAction& action);
   void OnTransfer(absl::Time now, NodeId peer, const TransferKey& key, bool delivered);
@@ -240,12 +246,19 @@ class Node {
   void ForgetStable(absl::Time now);
   OpId DoneThrough() const;
 
+  // Results that go from a member that has them to those that do not (node_results.cc).
+  void FollowDecisions(absl::Time now, const Proposal& proposal, const std::vector<View>& before);
+  Epoch SummedIn(OpId id, const std::vector<View>& before) const;
+  void PassResult(absl::Time now, OpId id, const View& view, NodeId holder,
+                  const std::vector<NodeId>& receivers);
+
   // Views and peers (node_view.cc).
   LocalProgress Progress() const;
   void OnInstall(absl::Time now, const Install& install);
-  // Ops of this step and later that began in an older view (see Membership::InstallResult::kPlanned).
+  // Ops of this step and later that began in an older view (see
+  // Membership::InstallResult::kPlanned).
   void RepeatFrom(StepId first_step);
-  void ApplyUnplanned(absl::Time now, const Proposal& proposal);
+  void ApplyUnplanned(absl::Time now, const Proposal& proposal, const std::vector<View>& before);
   void Thaw(absl::Time now);
   // Sessions with the members of all views in use. Who fell out is fenced at once, or (planned
   // leavers) may still fetch acknowledgements for a while.
@@ -278,8 +291,11 @@ class Node {
   OpId done_floor_;                   // ops up to here were before this member's time
   std::map<NodeId, OpId> peer_done_;  // every op up to this one is finished there
   std::map<std::pair<OpId, NodeId>, CallMessage>
-      calls_;                        // announced by a neighbour, not started here; bounded
-  std::deque<TransportEvent> held_;  // arrived while frozen
+      calls_;  // announced by a neighbour, not started here; bounded
+  // Of ops that were not called here yet; what is called takes its entry out.
+  std::map<OpId, Finished> finished_elsewhere_;
+  std::map<OpId, absl::Status> failed_elsewhere_;  // bounded
+  std::deque<TransportEvent> held_;                // arrived while frozen
 
   std::deque<NodeEvent> events_;
   std::deque<MemberMessage> controls_;

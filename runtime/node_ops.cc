@@ -48,13 +48,26 @@ void Node::TryBegin(absl::Time now, OpId id) {
                    absl::AbortedError(absl::StrCat(
                        "op ", ToString(id), ": this member left by plan: ", leaving_reason_)));
   const CollectiveRequest& request = running.request;
+  if (auto finished = finished_elsewhere_.extract(id)) {
+    running.summed_in = finished.mapped().summed_in;
+    return PassResult(now, id, *view, finished.mapped().holder, {options_.self});
+  }
   if (request.policy == FailurePolicy::kFullSet && request.dealt_in != Epoch() &&
-      request.dealt_in != view->epoch && !running.cancelled) {
+      request.dealt_in != view->epoch) {
+    if (running.cancelled) {
+      return FailOp(
+          now, id,
+          absl::AbortedError(absl::StrCat(
+              "op ", ToString(id), ": node ", options_.self.value(),
+              " has cancelled it and cannot take over contributions in ", ToString(*view))),
+          /*tell_others=*/true);
+    }
     running.state = OpState::kNeedsInput;
     running.epoch = view->epoch;
     return Emit(OpNeedsInput{id, view->epoch});
   }
-  // From here on the step belongs to this view, also where its op fails: a planned view begins later.
+  // From here on the step belongs to this view, also where its op fails: a planned view begins
+  // later.
   begun_step_ = std::max(begun_step_, id.step());
   any_begun_ = true;
   running.epoch = view->epoch;
@@ -99,6 +112,7 @@ OpInput Node::InputOf(const RunningOp& running, const View& view) const {
       input.contributions.Add(view.RankOf(options_.self)->value());
     }
   }
+  if (running.holder != nullptr) input.data.data = running.holder->result().data();
   return input;
 }
 
@@ -116,48 +130,6 @@ std::unique_ptr<Schedule> Node::MakeSchedule(const CollectiveRequest& request,
     return std::make_unique<Schedule>(ChainBroadcast(shape, *view.RankOf(request.root)));
   }
   return std::make_unique<Schedule>(RingAllReduce(shape));
-}
-
-void Node::BeginRedistribution(absl::Time now, const OpDecision& decision, const View& view) {
-  auto it = ops_.find(decision.op);
-  if (it == ops_.end()) return;
-  RunningOp& running = it->second;
-  const bool lacks = std::find(decision.missing.begin(), decision.missing.end(), options_.self) !=
-                     decision.missing.end();
-  if (decision.missing.empty() || (!lacks && decision.holder != options_.self)) return;
-  std::vector<Rank> receivers;
-  for (NodeId node : decision.missing) {
-    if (const std::optional<Rank> rank = view.RankOf(node)) receivers.push_back(*rank);
-  }
-  const CollectiveRequest& request = running.request;
-  OpInput input{.dtype = request.input.dtype,
-                .data = request.input,
-                .call_digest = XXH3_64bits(running.call_text.data(), running.call_text.size()),
-                .done_through = OpId()};
-  if (lacks) {
-    Retire(running);
-  } else {
-    running.holder = std::move(running.op);
-    running.holder_schedule = std::move(running.schedule);
-    input.data.data = running.holder->result().data();
-    input.contributions = running.holder->contributions();
-    input.flags = running.holder->flags();
-  }
-  running.epoch = view.epoch;
-  running.sends_cancelled = false;
-  const ScheduleShape shape{.rank_count = static_cast<uint32_t>(view.size()),
-                            .element_count = request.input.count,
-                            .chunk_elements = std::max<size_t>(
-                                1, options_.chunk_bytes_max / SizeOf(request.input.dtype))};
-  running.schedule =
-      std::make_unique<Schedule>(StarBroadcast(shape, *view.RankOf(decision.holder), receivers));
-  running.op = std::make_unique<CollectiveOp>(OpContext{.op = decision.op,
-                                                        .epoch = view.epoch,
-                                                        .self = *view.RankOf(options_.self),
-                                                        .nodes = running.nodes},
-                                              *running.schedule, input);
-  if (running.state != OpState::kDelivered) running.state = OpState::kRunning;
-  PumpOp(now, decision.op);
 }
 
 // ---- Running. ----
@@ -224,7 +196,7 @@ void Node::Deliver(absl::Time now, OpId id, const absl::Status& status) {
   RunningOp& running = ops_.at(id);
   PERIGEE_CHECK(running.state != OpState::kDelivered);
   running.state = OpState::kDelivered;
-  if (!running.cancelled) {
+  if (!running.cancelled && !running.handed_out) {
     OpFinished finished{.op = id, .status = status, .epoch = running.summed_in};
     if (status.ok()) {
       const absl::Span<const uint8_t> result = running.op->result();
@@ -232,6 +204,7 @@ void Node::Deliver(absl::Time now, OpId id, const absl::Status& status) {
       finished.contributions = running.op->contributions();
       finished.flags = running.op->flags();
     }
+    running.handed_out = true;
     Emit(std::move(finished));
   }
   if (!status.ok()) {
@@ -286,7 +259,11 @@ OpId Node::DoneThrough() const {
 
 bool Node::IsStable(OpId id, const RunningOp& running) const {
   if (running.state != OpState::kDelivered) return false;
-  if (running.op != nullptr && running.op->sends_pending() > 0 && !running.sends_cancelled) {
+  // A planned leaver that is no peer any more may still fetch what is on its way. What is handed on
+  // is not for leavers, and those who had it already never ask for it.
+  const bool handed_on = running.holder != nullptr;
+  if (running.op != nullptr && running.op->sends_pending() > 0 && !running.sends_cancelled &&
+      !handed_on) {
     return false;
   }
   return std::all_of(running.nodes.begin(), running.nodes.end(), [&](NodeId node) {

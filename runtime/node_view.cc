@@ -13,7 +13,7 @@ LocalProgress Node::Progress() const {
   LocalProgress progress{.started = begun_step_, .any_started = any_begun_};
   for (const auto& [id, running] : ops_) {
     // What waits for a view or for input has not begun in this one: nobody can have its result.
-    if (running.op == nullptr) continue;
+    if (running.op == nullptr && running.holder == nullptr) continue;
     const CollectiveOp& op = running.holder != nullptr ? *running.holder : *running.op;
     progress.unstable.push_back({.op = id, .epoch = running.epoch, .holds_result = op.finished()});
   }
@@ -24,6 +24,7 @@ LocalProgress Node::Progress() const {
 
 void Node::OnInstall(absl::Time now, const Install& install) {
   const std::optional<Proposal> before = membership_.installed();
+  const std::vector<View> views_before = membership_.views();
   const Membership::InstallResult result = membership_.OnInstall(install);
   const Proposal& proposal = install.proposal;
   switch (result) {
@@ -38,12 +39,12 @@ void Node::OnInstall(absl::Time now, const Install& install) {
       RepeatFrom(proposal.view.first_step);
       break;
     case Membership::InstallResult::kUnplanned:
-      // Taken in from a later step on, this member has neither the state nor the calls of the steps that the
-      // others repeat now.
+      // Taken in from a later step on, this member has neither the state nor the calls of the steps
+      // that the others repeat now.
       if (done_floor_.step() > proposal.view.first_step) {
-        return GoOut(now, {.reason = absl::StrCat(
-                               ToString(proposal.view), " begins before step ",
-                               done_floor_.step().value(), ", the first one of this member")});
+        return GoOut(now, {.reason = absl::StrCat(ToString(proposal.view), " begins before step ",
+                                                  done_floor_.step().value(),
+                                                  ", the first one of this member")});
       }
       break;
   }
@@ -59,20 +60,27 @@ void Node::OnInstall(absl::Time now, const Install& install) {
   waiting_reason_.clear();
   UpdatePeers(now, /*fence=*/!proposal.planned);
   Emit(std::move(changed));
-  if (result == Membership::InstallResult::kUnplanned) ApplyUnplanned(now, proposal);
+  if (result == Membership::InstallResult::kUnplanned) ApplyUnplanned(now, proposal, views_before);
   Thaw(now);
 }
 
 void Node::RepeatFrom(StepId first_step) {
   for (auto it = ops_.lower_bound(OpId::Of(first_step, 0)); it != ops_.end(); ++it) {
     RunningOp& running = it->second;
-    if (running.state == OpState::kDelivered) continue;
+    // A broadcast can be over at its root and at those behind it: they take part once more, for the
+    // others.
+    if (running.state == OpState::kDelivered && running.holder == nullptr) {
+      Withdraw(running);
+      running.holder = std::move(running.op);
+      running.holder_schedule = std::move(running.schedule);
+    }
     Retire(running);
     running.state = OpState::kWaiting;
   }
 }
 
-void Node::ApplyUnplanned(absl::Time now, const Proposal& proposal) {
+void Node::ApplyUnplanned(absl::Time now, const Proposal& proposal,
+                          const std::vector<View>& before) {
   const View& view = proposal.view;
   std::vector<NodeId> nodes;
   for (const Member& member : view.members) nodes.push_back(member.node);
@@ -94,9 +102,7 @@ void Node::ApplyUnplanned(absl::Time now, const Proposal& proposal) {
     Retire(running);
     running.state = OpState::kWaiting;
   }
-  for (const OpDecision& decision : proposal.decisions) {
-    if (decision.kind == OpDecision::Kind::kFinish) BeginRedistribution(now, decision, view);
-  }
+  FollowDecisions(now, proposal, before);
 }
 
 void Node::Thaw(absl::Time now) {
@@ -169,12 +175,14 @@ void Node::GoOut(absl::Time now, const LeftView& left) {
   for (const auto& [node, incarnation] : peers_) endpoint_.RemovePeer(node);
   peers_.clear();
   for (auto& [id, running] : ops_) {
-    if (running.state != OpState::kDelivered && !running.cancelled) {
+    if (!running.handed_out && !running.cancelled) {
       Emit(OpFinished{.op = id, .status = status, .epoch = running.epoch});
     }
     Retire(running);
   }
   ops_.clear();
+  finished_elsewhere_.clear();
+  failed_elsewhere_.clear();
   held_.clear();
   state_transfer_.Clear(endpoint_);
   Emit(left);
@@ -193,10 +201,13 @@ void Node::OnPeerMessage(absl::Time now, NodeId peer, const PeerMessage& message
     peer_done_[peer] = std::max(peer_done_[peer], done->through);
     ForgetStable(now);
   } else if (const auto* fail = std::get_if<FailMessage>(&message)) {
-    FailOp(now, fail->op,
-           absl::Status(static_cast<absl::StatusCode>(fail->code),
-                        absl::StrCat("node ", peer.value(), ": ", fail->text)),
-           /*tell_others=*/false);
+    const absl::Status status(static_cast<absl::StatusCode>(fail->code), fail->text);
+    if (fail->op > last_started_) {
+      if (failed_elsewhere_.size() < kOpsWindow) failed_elsewhere_[fail->op] = status;
+      return;
+    }
+    // The one who failed may be gone before it has told all others.
+    FailOp(now, fail->op, status, /*tell_others=*/true);
   }
 }
 
