@@ -19,8 +19,10 @@ constexpr int kExitOk = 0;
 constexpr int kExitFailed = 1;  // the run or a check failed
 constexpr int kExitUsage = 2;
 
-// Each shows the value's present content as the default. Bad text ends in one line that names the flag.
-CLI::Option* AddSize(CLI::App& app, const std::string& name, uint64_t* value, const std::string& help);
+// Each shows the value's present content as the default. Bad text ends in one line that names the
+// flag.
+CLI::Option* AddSize(CLI::App& app, const std::string& name, uint64_t* value,
+                     const std::string& help);
 CLI::Option* AddRate(CLI::App& app, const std::string& name, double* bytes_per_second,
                      const std::string& help);
 CLI::Option* AddTime(CLI::App& app, const std::string& name, absl::Duration* value,
@@ -41,9 +43,9 @@ class Program {
                        const std::string& examples, std::function<absl::Status()> action);
 
   // Parses, then runs the chosen subcommand's action (or `main`, where there are no subcommands).
-  // --help and --version print and exit with 0. A usage error is one line on stderr, "NAME: what; see NAME --help",
-  // exit 2. An action's InvalidArgument, NotFound of input files etc. is one line on stderr, exit 2 for
-  // InvalidArgument, else 1.
+  // --help and --version print and exit with 0. A usage error is one line on stderr, "NAME: what;
+  // see NAME --help", exit 2. An action's InvalidArgument, NotFound of input files etc. is one line
+  // on stderr, exit 2 for InvalidArgument, else 1.
   int Run(int argc, char** argv, std::function<absl::Status()> main = nullptr);
 
  private:

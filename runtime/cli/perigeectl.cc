@@ -147,7 +147,7 @@ int Main(int argc, char** argv) {
       ->capture_default_str();
   app.add_flag("--insecure", options.insecure, "no TLS (required in this version)");
   app.add_option("-o,--output", options.output, "table, wide or json")
-      ->check(CLI::IsMember({"table", "wide", "json"}))
+      ->check(CLI::IsMember({"table", "wide", "json"}).description(""))
       ->type_name("FORM")
       ->capture_default_str();
 

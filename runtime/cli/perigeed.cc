@@ -57,14 +57,21 @@ struct LoadedPlan {
   std::string summary;
 };
 
+std::string Count(size_t count, const char* what) {
+  return absl::StrCat(count, " ", what, count == 1 ? "" : "s");
+}
+
 absl::StatusOr<LoadedPlan> LoadPlan(const std::string& path) {
   LoadedPlan loaded;
   if (path.empty()) return loaded;
   const absl::Time now = absl::Now();
   PERIGEE_ASSIGN_OR_RETURN(loaded.plan, LoadContactPlan(path, now));
   loaded.text = FormatContactPlan(loaded.plan, now);
-  loaded.summary = absl::StrCat(", ", loaded.plan.dark_intervals().size(), " dark intervals and ",
-                                loaded.plan.contacts().size(), " contacts in ", path);
+  loaded.summary = absl::StrCat(", ", Count(loaded.plan.dark_intervals().size(), "dark interval"));
+  if (!loaded.plan.contacts().empty()) {
+    absl::StrAppend(&loaded.summary, " and ", Count(loaded.plan.contacts().size(), "contact"));
+  }
+  absl::StrAppend(&loaded.summary, " in ", path);
   return loaded;
 }
 
@@ -121,7 +128,7 @@ int main(int argc, char** argv) {
                "contact plan, proto/constellation.proto as text");
   app.add_option("--min-members", options.coordinator.min_members, "no view has fewer members")
       ->type_name("N")
-      ->check(CLI::Range(uint32_t{1}, uint32_t{10000}))
+      ->check(CLI::Range(uint32_t{1}, uint32_t{10000}).description(""))
       ->capture_default_str();
   AddTime(app, "--suspect-after", &options.coordinator.suspect_after,
           "unplanned silence until a member is proposed for removal");

@@ -10,7 +10,8 @@
 
 namespace perigee {
 
-// "4096", "64KiB", "16MiB", "1GiB", "1GB" (1e9). InvalidArgument names the text and shows an example.
+// "4096", "64KiB", "16MiB", "1GiB", "1GB" (1e9). InvalidArgument names the text and shows an
+// example.
 absl::StatusOr<uint64_t> ParseSize(absl::string_view text);
 // "200Mbit", "1Gbit", "2.5Gbit", "unlimited" (0). Bytes per second.
 absl::StatusOr<double> ParseRate(absl::string_view text);
@@ -21,7 +22,7 @@ absl::StatusOr<double> ParseProbability(absl::string_view text);
 // "host:port", port 1-65535 (0 allowed where `zero_port`: the system picks one).
 absl::StatusOr<std::string> ParseHostPort(absl::string_view text, bool zero_port);
 
-std::string FormatSize(uint64_t bytes);          // "16 MiB"
+std::string FormatSize(uint64_t bytes);           // "16 MiB"
 std::string FormatRate(double bytes_per_second);  // "200 Mbit/s"
 
 }  // namespace perigee

@@ -1,5 +1,5 @@
-// The JSON that every command can write (interface.md): command, version, seed, parameters, machine, and the
-// command's own fields.
+// The JSON that every command can write (interface.md): command, version, seed, parameters,
+// machine, and the command's own fields.
 #pragma once
 
 #include <cstdint>
@@ -12,12 +12,15 @@ namespace perigee {
 
 class Report {
  public:
-  // Starts measuring the machine: cores, kernel, and the CPU that others and the hypervisor took meanwhile.
+  // Starts measuring the machine: cores, kernel, and the CPU that others and the hypervisor took
+  // meanwhile.
   Report(const std::string& command, uint64_t seed);
-  // Parameters as given; fields as measured. A field that was not measured is set to nullptr, never a constant.
+  // Parameters as given; fields as measured. A field that was not measured is set to nullptr, never
+  // a constant.
   nlohmann::ordered_json& parameters() { return parameters_; }
   nlohmann::ordered_json& fields() { return fields_; }
-  // Writes one object to `path`, or to stdout for "-"; nothing for "". Not found or unwritable paths are errors.
+  // Writes one object to `path`, or to stdout for "-"; nothing for "". Not found or unwritable
+  // paths are errors.
   absl::Status Write(const std::string& path);
 
  private:

@@ -30,9 +30,9 @@ grpc::ChannelArguments Arguments() {
 
 MemberStream* MemberStream::Start(const std::string& address, uint64_t attempt, Events events) {
   auto* stream = new MemberStream(address, attempt, std::move(events));
+  stream->stub_->async()->Attach(stream->context_.get(), stream);
   // Without the hold gRPC could end the stream while the client's thread is about to write.
   stream->AddHold();
-  stream->stub_->async()->Attach(stream->context_.get(), stream);
   stream->StartCall();
   return stream;
 }
