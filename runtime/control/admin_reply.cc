@@ -123,6 +123,7 @@ proto::OpsReply OpsOf(absl::Time now, const Coordinator& coordinator) {
   proto::OpsReply reply;
   reply.set_now_ns(absl::ToUnixNanos(now));
   for (const auto& [node, record] : coordinator.state().members) {
+    if (!record.stream) continue;  // what a node that is gone said last does not run any more
     for (const OpReport& op : record.beat.ops) {
       if (static_cast<size_t>(reply.ops_size()) >= kOpRowsMax) return reply;
       proto::OpRow* row = reply.add_ops();

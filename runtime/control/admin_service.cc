@@ -96,11 +96,17 @@ class EventStream final : public grpc::ServerWriteReactor<proto::Event>,
   proto::Event outgoing_;
 };
 
-std::string DrainText(NodeId node, const Coordinator& coordinator) {
+std::string DrainText(absl::Time now, NodeId node, const Coordinator& coordinator) {
   const auto it = coordinator.state().members.find(node);
   std::string text = absl::StrCat("node ", node.value());
   if (it == coordinator.state().members.end()) return text;
   absl::StrAppend(&text, " is ", Name(it->second.state));
+  if (it->second.drain_requested && it->second.drain_at > now) {
+    absl::StrAppend(
+        &text, " and leaves at ",
+        absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", it->second.drain_at, absl::UTCTimeZone()));
+    return text;
+  }
   if (!it->second.reason.empty()) absl::StrAppend(&text, ": ", it->second.reason);
   return text;
 }
@@ -130,6 +136,7 @@ grpc::ServerUnaryReactor* AdminService::Status(grpc::CallbackServerContext* cont
                                                proto::StatusReply* reply) {
   return Ask(context, request->version(), [=, this](absl::Time now, Coordinator& coordinator) {
     *reply = StatusOf(now, coordinator, info_);
+    reply->set_streams(static_cast<uint32_t>(loop_.stream_count()));
     return absl::OkStatus();
   });
 }
@@ -174,7 +181,7 @@ grpc::ServerUnaryReactor* AdminService::Drain(grpc::CallbackServerContext* conte
     const absl::Time at = request->has_at_ns() ? absl::FromUnixNanos(request->at_ns()) : now;
     absl::Status drained =
         coordinator.Drain(now, node, at, request->who().substr(0, kAddressBytesMax));
-    if (drained.ok()) reply->set_text(DrainText(node, coordinator));
+    if (drained.ok()) reply->set_text(DrainText(now, node, coordinator));
     return drained;
   });
 }
@@ -186,7 +193,7 @@ grpc::ServerUnaryReactor* AdminService::Undrain(grpc::CallbackServerContext* con
     const NodeId node(request->node());
     absl::Status undrained =
         coordinator.Undrain(now, node, request->who().substr(0, kAddressBytesMax));
-    if (undrained.ok()) reply->set_text(DrainText(node, coordinator));
+    if (undrained.ok()) reply->set_text(DrainText(now, node, coordinator));
     return undrained;
   });
 }

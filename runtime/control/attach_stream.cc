@@ -86,14 +86,7 @@ void AttachStream::Send(const CoordinatorMessage& message) {
   if (finished_ || closing_) return;
   proto::CoordinatorMessage out = ToProto(message);
   queue_bytes_ += out.ByteSizeLong();
-  if (queue_.size() >= kQueueMax || queue_bytes_ > kQueueBytesMax) {
-    // Its connection may be blocked for good: only a cancelled stream ends without sending the
-    // rest.
-    closing_ = true;
-    queue_.clear();
-    context_->TryCancel();
-    return;
-  }
+  if (queue_.size() >= kQueueMax || queue_bytes_ > kQueueBytesMax) return Cancel();
   queue_.push_back(std::move(out));
   Pump();
 }
@@ -101,6 +94,14 @@ void AttachStream::Send(const CoordinatorMessage& message) {
 void AttachStream::Close() {
   closing_ = true;
   Pump();
+}
+
+// The status comes when gRPC says that the stream is cancelled: OnCancel.
+void AttachStream::Cancel() {
+  if (finished_) return;
+  closing_ = true;
+  queue_.clear();
+  context_->TryCancel();
 }
 
 void AttachStream::Pump() {
@@ -120,6 +121,8 @@ void AttachStream::FinishOnce(const grpc::Status& status) {
   if (finished_) return;
   finished_ = true;
   queue_.clear();
+  // A write that its peer does not take would keep the stream, and the status behind it, for ever.
+  if (writing_) context_->TryCancel();
   Finish(status);
 }
 

@@ -40,6 +40,7 @@ class AttachStream final
 
   void Send(const CoordinatorMessage& message) override;
   void Close() override;
+  void Cancel() override;
 
  private:
   void Begin();

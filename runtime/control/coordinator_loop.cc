@@ -49,7 +49,7 @@ bool CoordinatorLoop::Request(Task task) {
 void CoordinatorLoop::CloseAll() {
   Post([this](absl::Time, Coordinator&) {
     // A stream that closes removes itself later, in a task of its own.
-    for (const auto& [id, stream] : streams_) stream->Close();
+    for (const auto& [id, stream] : streams_) Close(id, stream);
     for (Watcher* watcher : watchers_) watcher->Close();
   });
 }
@@ -80,7 +80,8 @@ absl::Time CoordinatorLoop::Now() {
 void CoordinatorLoop::Run() {
   std::deque<Task> batch;
   while (true) {
-    const absl::Time timeout = std::min(coordinator_.NextTimeout(), Now() + kWaitMax);
+    absl::Time timeout = std::min(coordinator_.NextTimeout(), Now() + kWaitMax);
+    if (!closing_.empty()) timeout = std::min(timeout, closing_.front().first);
     {
       std::unique_lock lock(mutex_);
       const bool alone = streams_.empty() && watchers_.empty();
@@ -94,6 +95,7 @@ void CoordinatorLoop::Run() {
       Route();
     }
     batch.clear();
+    CancelOverdue();
     if (coordinator_.NextTimeout() <= Now()) {
       coordinator_.OnTimeout(now_);
       Route();
@@ -107,7 +109,19 @@ void CoordinatorLoop::Route() {
     auto it = streams_.find(out->stream);
     if (it == streams_.end()) continue;
     it->second->Send(out->message);
-    if (out->close_after) it->second->Close();
+    if (out->close_after) Close(out->stream, it->second);
+  }
+}
+
+void CoordinatorLoop::Close(StreamId id, Stream* stream) {
+  stream->Close();
+  closing_.emplace_back(now_ + kCloseGrace, id);
+}
+
+void CoordinatorLoop::CancelOverdue() {
+  for (; !closing_.empty() && closing_.front().first <= Now(); closing_.pop_front()) {
+    auto it = streams_.find(closing_.front().second);
+    if (it != streams_.end()) it->second->Cancel();
   }
 }
 

@@ -15,6 +15,7 @@
 #include <mutex>
 #include <set>
 #include <thread>
+#include <utility>
 
 #include "absl/time/time.h"
 #include "runtime/control_message.h"
@@ -26,6 +27,8 @@ class CoordinatorLoop {
  public:
   // Requests of operators that wait for the loop; more are refused.
   static constexpr size_t kRequestsMax = 256;
+  // A stream that is to close is cancelled when its peer has not read the rest by then.
+  static constexpr absl::Duration kCloseGrace = absl::Seconds(2);
 
   // Sees every event once, in order, on the loop's thread; the coordinator as it is after that.
   using EventSink =
@@ -39,6 +42,8 @@ class CoordinatorLoop {
     virtual void Send(const CoordinatorMessage& message) = 0;
     // Ends the stream when everything before is sent.
     virtual void Close() = 0;
+    // Ends it now, although its peer may not read.
+    virtual void Cancel() = 0;
   };
   // Somebody who follows the events. Called on the loop's thread only.
   class Watcher {
@@ -74,6 +79,8 @@ class CoordinatorLoop {
   void Run();
   absl::Time Now();
   void Route();
+  void Close(StreamId id, Stream* stream);
+  void CancelOverdue();
   void Announce();
 
   // The loop's thread only.
@@ -83,6 +90,7 @@ class CoordinatorLoop {
   StreamId last_stream_ = 0;
   uint64_t last_event_ = 0;
   std::map<StreamId, Stream*> streams_;
+  std::deque<std::pair<absl::Time, StreamId>> closing_;  // by time; of streams that may be gone
   std::set<Watcher*> watchers_;
 
   std::mutex mutex_;  // of what follows

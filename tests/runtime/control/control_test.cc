@@ -66,7 +66,6 @@ class RawStream {
     }
     return stream_->Finish();
   }
-  grpc::Status EndWithoutReading() { return stream_->Finish(); }
 
  private:
   std::unique_ptr<proto::Control::Stub> stub_;
@@ -155,11 +154,33 @@ TEST(Control, AMemberThatDoesNotReadIsCutOff) {
                                      .incarnation = {.high = 9, .low = 9},
                                      .address = "127.0.0.1:1",
                                      .version = kVersion}));
-  int sent = 0;
-  while (sent < 1000 && greedy.Write(registration)) ++sent;
-  EXPECT_LT(sent, 1000);
-  EXPECT_FALSE(greedy.EndWithoutReading().ok());
+  AdminClient admin(server->address());
+  const auto connected = [&] { return admin.Status()->nodes_connected(); };
+  EXPECT_TRUE(greedy.Write(registration));
+  while (connected() < 2) {
+  }
+  while (connected() == 2) greedy.Write(registration);
+  EXPECT_FALSE(greedy.End().ok());
   EXPECT_TRUE(members[0]->seen().disconnects.empty());
+}
+
+// A refused member is told why, and the stream ends; one that does not read that is cut off too.
+TEST(Control, ARefusedMemberThatDoesNotReadIsCutOff) {
+  auto server = StartServer(std::string(kPlanTextBytesMax - 100, '#'));
+  RawStream silent(server->address());
+  Register registration{.node = NodeId(9),
+                        .incarnation = {.high = 9, .low = 9},
+                        .address = "127.0.0.1:1",
+                        .version = kVersion};
+  EXPECT_TRUE(silent.Write(ToProto(MemberMessage(registration))));
+  registration.version = "0.0.9";
+  EXPECT_TRUE(silent.Write(ToProto(MemberMessage(registration))));
+  AdminClient admin(server->address());
+  while (admin.Status()->streams() == 0) {
+  }
+  while (admin.Status()->streams() > 0) {
+  }
+  EXPECT_FALSE(silent.End().ok());
 }
 
 TEST(Control, NoCoordinatorIsReportedAndDoesNotHoldAnybodyUp) {
@@ -284,6 +305,9 @@ TEST(Control, OperatorsDrainANodeAndLetItInAgain) {
   AdminClient admin(server->address());
   EXPECT_EQ(admin.Drain(NodeId(77), std::nullopt, "test").status().code(),
             absl::StatusCode::kNotFound);
+  const auto later = admin.Drain(NodeId(1), absl::FromUnixSeconds(4'000'000'000), "test");
+  ASSERT_TRUE(later.ok()) << later.status();
+  EXPECT_EQ(*later, "node 1 is active and leaves at 2096-10-02T07:06:40Z");
   const auto drained = admin.Drain(NodeId(2), std::nullopt, "test");
   ASSERT_TRUE(drained.ok()) << drained.status();
   ASSERT_TRUE(members[0]->WaitForEpoch(2));
