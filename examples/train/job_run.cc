@@ -24,7 +24,7 @@ constexpr absl::Duration kStall = absl::Seconds(90);
 constexpr absl::Duration kRestartAfter = absl::Seconds(1);
 constexpr absl::Duration kStatesEvery = absl::Seconds(2);
 constexpr absl::Duration kAskDeadline = absl::Seconds(10);
-constexpr char kDarkLead[] = "2s";
+constexpr char kDarkLead[] = "4s";
 
 std::string Seconds(absl::Duration duration) {
   return absl::StrFormat("%gs", absl::ToDoubleSeconds(duration));
@@ -37,8 +37,8 @@ Scene Scene::Demo(const TrainOptions& options, absl::Duration length) {
   const uint32_t dark = options.nodes - 1;
   const absl::Duration dark_time = std::max(absl::Seconds(4), 0.1 * length);
   // Early, so that both intervals lie inside a run that turns out twice as fast as foreseen.
-  const absl::Duration first = std::max(absl::Seconds(6), 0.15 * length);
-  const absl::Duration second = std::max(first + dark_time + absl::Seconds(8), 0.4 * length);
+  const absl::Duration first = std::max(absl::Seconds(8), 0.15 * length);
+  const absl::Duration second = std::max(first + dark_time + absl::Seconds(10), 0.4 * length);
   scene.dark = {{dark, first, first + dark_time}, {dark, second, second + dark_time}};
   scene.kills = {{options.nodes / 2 - 1, options.steps * 7 / 10}};
   return scene;
@@ -117,7 +117,7 @@ absl::Status JobRun::StartCoordinator() {
     return false;
   });
   if (address_.empty())
-    return absl::UnavailableError(absl::StrCat("perigeed does not start", Errors()));
+    return absl::UnavailableError(absl::StrCat("perigeed does not start", LastWords("perigeed")));
   display_.Line(absl::StrCat("perigeed on ", address_, ", logs in ", folder_));
   return absl::OkStatus();
 }
@@ -181,7 +181,8 @@ absl::Status JobRun::Turn() {
     next_states_ = now + kStatesEvery;
   }
   if (now - last_progress_ < kStall) return absl::OkStatus();
-  return absl::DeadlineExceededError(absl::StrCat("no step for ", Seconds(kStall), Errors()));
+  return absl::DeadlineExceededError(
+      absl::StrCat("no step for ", Seconds(kStall), "; perigeed", LastWords("perigeed")));
 }
 
 absl::Status JobRun::CheckWorkers() {
@@ -194,7 +195,8 @@ absl::Status JobRun::CheckWorkers() {
     } else if (code == 0 && result_.digests.contains(node)) {
       worker.finished = true;
     } else {
-      return absl::AbortedError(absl::StrCat("node ", node, " ended with code ", code, Errors()));
+      return absl::AbortedError(absl::StrCat("node ", node, " ended with code ", code,
+                                             LastWords(absl::StrCat("member-", node))));
     }
   }
   return absl::OkStatus();
@@ -264,12 +266,13 @@ void JobRun::OnStep(uint32_t node, const nlohmann::json& json) {
 void JobRun::OnNotice(uint32_t node, const nlohmann::json& json) {
   const std::string kind = json.value("kind", "");
   const std::string text = json.value("text", "");
-  workers_[node].last_notice = text;
   if (kind == "dark") ++result_.dark_count;
   if (kind == "state") ++result_.rejoins;
-  if (kind == "view" && !views_shown_.insert(text).second) return;
   if (kind == "coordinator" && text == "connected") return;
-  display_.Line(kind == "view" ? text : absl::StrCat("node ", node, ": ", kind, ": ", text));
+  // What all members say is shown once.
+  const bool shared = kind == "view" || kind == "coordinator";
+  if (shared && !notices_shown_.insert(text).second) return;
+  display_.Line(shared ? text : absl::StrCat("node ", node, ": ", kind, ": ", text));
 }
 
 // ---- The coordinator. ----
@@ -304,24 +307,13 @@ void JobRun::ReadStates() {
   display_.SetStates(states);
 }
 
-// The last words of everybody, for a run that failed.
-std::string JobRun::Errors() const {
-  std::string text = absl::StrCat("; logs in ", folder_);
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(folder_, error)) {
-    if (entry.path().extension() != ".log" || entry.file_size(error) == 0) continue;
-    std::ifstream file(entry.path());
-    std::string line, last;
-    while (std::getline(file, line)) {
-      if (!line.empty()) last = line;
-    }
-    absl::StrAppend(&text, "\n  ", entry.path().filename().string(), ": ", last);
+std::string JobRun::LastWords(const std::string& name) const {
+  std::ifstream file(absl::StrCat(folder_, "/", name, ".log"));
+  std::string line, last;
+  while (std::getline(file, line)) {
+    if (!line.empty()) last = line;
   }
-  for (uint32_t node = 0; node < workers_.size(); ++node) {
-    if (workers_[node].last_notice.empty()) continue;
-    absl::StrAppend(&text, "\n  node ", node, " said: ", workers_[node].last_notice);
-  }
-  return text;
+  return absl::StrCat(last.empty() ? "" : absl::StrCat(": ", last), " (logs in ", folder_, ")");
 }
 
 }  // namespace perigee

@@ -67,7 +67,6 @@ class JobRun {
     std::optional<ChildProcess> process;
     bool finished = false;
     absl::Time restart_at = absl::InfiniteFuture();
-    std::string last_notice;
   };
 
   absl::Status StartCoordinator();
@@ -82,7 +81,8 @@ class JobRun {
   void ReadStates();
   bool AllFinished() const;
   nlohmann::ordered_json AskCoordinator(const std::string& what);
-  std::string Errors() const;
+  // The last line of a log, for a run that failed.
+  std::string LastWords(const std::string& name) const;
 
   TrainOptions options_;
   Scene scene_;
@@ -94,7 +94,7 @@ class JobRun {
   std::vector<Worker> workers_;
   JobResult result_;
   std::map<uint64_t, uint32_t> contributions_;  // by step, of the first report
-  std::set<std::string> views_shown_;
+  std::set<std::string> notices_shown_;
   absl::Time last_progress_;
   absl::Time next_states_;
 };

@@ -98,8 +98,9 @@ void Communicator::OnEvent(NodeEvent event) {
 void Communicator::OnConnection(const absl::Status& status) {
   {
     absl::MutexLock lock(&mutex_);
-    if (connection_ == status) return;
+    const bool same = connection_.ok() == status.ok();
     connection_ = status;
+    if (same) return;
   }
   if (options_.on_connection) options_.on_connection(status);
 }
