@@ -119,7 +119,7 @@ class Node {
  public:
   // Unstable ops at one time; Start refuses more.
   static constexpr size_t kOpsWindow = 64;
-  // A planned leaver whose peers do not confirm the last ops goes after this long.
+  // A planned leaver whose last ops do not come to an end goes after this long without progress.
   static constexpr absl::Duration kLeaveLimit = absl::Seconds(5);
   // How long a session with a planned leaver stays after the last op with it.
   static constexpr absl::Duration kLinger = absl::Seconds(2);

@@ -172,6 +172,7 @@ absl::Status Node::Execute(absl::Time now, OpId id, RunningOp& running, const Op
 }
 
 void Node::OnTransfer(absl::Time now, NodeId peer, const TransferKey& key, bool delivered) {
+  if (leaving_) leave_deadline_ = now + kLeaveLimit;
   if (key.op == kStateOp) {
     if (!delivered) {
       if (state_transfer_.OnSent(peer, key)) Emit(StateSent{peer});

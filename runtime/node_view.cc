@@ -163,6 +163,8 @@ void Node::BeginPlannedLeave(absl::Time now, const Proposal& proposal) {
 void Node::CheckPlannedLeave(absl::Time now) {
   if (out_ || membership_.frozen()) return;
   const bool called_all = steps_done_ && steps_done_->Next() >= view()->first_step;
+  // The caller computes; the others wait for what it will call, however long its steps are.
+  if (!called_all && DoneThrough() >= last_started_) leave_deadline_ = now + kLeaveLimit;
   if (now < leave_deadline_ && !(called_all && ops_.empty())) return;
   GoOut(now, {.planned = true, .reason = leaving_reason_});
 }
