@@ -45,7 +45,8 @@ void MicrobatchDealer::OnView(const Proposal& proposal) {
     deals_.erase(deals_.lower_bound(view.first_step), deals_.end());
     return;
   }
-  // A step that any survivor had begun is among the aborted ops of all of them; other deals were never used.
+  // A step that any survivor had begun is among the aborted ops of all of them; other deals were
+  // never used.
   std::map<StepId, Deal> kept;
   for (const OpDecision& decision : proposal.decisions) {
     const StepId step = decision.op.step();

@@ -1,11 +1,11 @@
-// Who computes which microbatch of which step: a pure function of the views and decisions that all members share,
-// so that nobody has to be told.
+// Who computes which microbatch of which step: a pure function of the views and decisions that all
+// members share, so that nobody has to be told.
 //
 //   dealer.OnView(proposal);                  // every installed view, in order
 //   const Deal& deal = dealer.For(step);      // deal.owner[m] == me: mine
 //
-// A step that was begun keeps its deal when a member is lost, but for the lost one's microbatches: what the others
-// computed stays useful. A planned change deals its steps anew.
+// A step that was begun keeps its deal when a member is lost, but for the lost one's microbatches:
+// what the others computed stays useful. A planned change deals its steps anew.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +27,8 @@ struct Deal {
 
 // Microbatch m goes to rank m mod N.
 Deal DealMicrobatches(const View& view, uint32_t microbatch_count);
-// Those of nodes that are not in `view` go, in order, to the members that own the fewest (the lowest rank first).
+// Those of nodes that are not in `view` go, in order, to the members that own the fewest (the
+// lowest rank first).
 Deal DealAgain(const Deal& deal, const View& view);
 
 class MicrobatchDealer {

@@ -233,6 +233,7 @@ class Node {
   // Running ops (node_ops.cc).
   void TryBegin(absl::Time now, OpId id);
   void TryBeginAll(absl::Time now);
+  void Begin(absl::Time now, OpId id, const View& view, Rank self);
   OpInput InputOf(const RunningOp& running, const View& view) const;
   std::unique_ptr<Schedule> MakeSchedule(const CollectiveRequest& request, const View& view) const;
   void PumpOp(absl::Time now, OpId id);

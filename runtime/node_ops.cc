@@ -78,19 +78,25 @@ void Node::TryBegin(absl::Time now, OpId id) {
                        absl::StrCat("op ", ToString(id), ": the root, node ", request.root.value(),
                                     ", is not in ", ToString(*view))));
   }
+  Begin(now, id, *view, *self);
+}
+
+void Node::Begin(absl::Time now, OpId id, const View& view, Rank self) {
+  RunningOp& running = ops_.at(id);
   running.sends_cancelled = false;
-  running.nodes = NodesOf(*view);
-  running.schedule = MakeSchedule(request, *view);
+  running.nodes = NodesOf(view);
+  running.schedule = MakeSchedule(running.request, view);
   running.op = std::make_unique<CollectiveOp>(
-      OpContext{.op = id, .epoch = view->epoch, .self = *self, .nodes = running.nodes},
-      *running.schedule, InputOf(running, *view));
+      OpContext{.op = id, .epoch = view.epoch, .self = self, .nodes = running.nodes},
+      *running.schedule, InputOf(running, view));
   running.state = OpState::kRunning;
-  AnnounceCall(now, id, running, *self);
+  AnnounceCall(now, id, running, self);
+  // Planned leavers take no part in later ops, whose frames would tell them what is finished.
   std::vector<NodeId> leavers;
   for (const View& older : membership_.views()) {
-    if (older.epoch >= view->epoch) break;
+    if (older.epoch >= view.epoch) break;
     for (const Member& member : older.members) {
-      if (view->Find(member.node) == nullptr) leavers.push_back(member.node);
+      if (view.Find(member.node) == nullptr) leavers.push_back(member.node);
     }
   }
   SendDone(now, leavers);

@@ -76,9 +76,7 @@ class OpId {
   uint64_t value_ = 0;
 };
 
-inline std::string ToString(OpId op) {
-  return absl::StrCat(op.step().value(), ".", op.index());
-}
+inline std::string ToString(OpId op) { return absl::StrCat(op.step().value(), ".", op.index()); }
 
 // One start of one process: 128 random bits. Sessions belong to a pair of incarnations, so nothing
 // that an earlier life of a node sent can be taken for the present one's. Zero means "none".

@@ -1,5 +1,6 @@
 // A seeded generator whose numbers are the same on every platform and standard library, unlike the
-// distributions of <random>. Cores take one by reference; two callers never share one across threads.
+// distributions of <random>. Cores take one by reference; two callers never share one across
+// threads.
 //
 //   Rng rng(seed);  if (rng.Bernoulli(0.01)) Drop();
 #pragma once
@@ -12,7 +13,8 @@
 
 namespace perigee {
 
-// xoshiro256** seeded by splitmix64 (Blackman, Vigna: "Scrambled linear pseudorandom number generators").
+// xoshiro256** seeded by splitmix64 (Blackman, Vigna: "Scrambled linear pseudorandom number
+// generators").
 class Rng {
  public:
   explicit Rng(uint64_t seed) {

@@ -1,4 +1,5 @@
-// Errors: absl::Status for what space can do, PERIGEE_CHECK for our own bugs (in release builds too).
+// Errors: absl::Status for what space can do, PERIGEE_CHECK for our own bugs (in release builds
+// too).
 #pragma once
 
 #include <cstdio>
@@ -17,20 +18,20 @@ namespace perigee::internal {
 
 }  // namespace perigee::internal
 
-// Ends the process when an invariant of ours is broken: going on would corrupt somebody's training run.
-#define PERIGEE_CHECK(condition)                                              \
-  do {                                                                        \
-    if (!(condition)) [[unlikely]]                                            \
-      ::perigee::internal::CheckFailed(__FILE__, __LINE__, #condition);       \
+// Ends the process when an invariant of ours is broken: going on would corrupt somebody's training
+// run.
+#define PERIGEE_CHECK(condition)                                        \
+  do {                                                                  \
+    if (!(condition)) [[unlikely]]                                      \
+      ::perigee::internal::CheckFailed(__FILE__, __LINE__, #condition); \
   } while (false)
 
 #define PERIGEE_CONCAT_INNER(a, b) a##b
 #define PERIGEE_CONCAT(a, b) PERIGEE_CONCAT_INNER(a, b)
 
-#define PERIGEE_RETURN_IF_ERROR(expression)                          \
-  do {                                                               \
-    if (absl::Status perigee_status = (expression); !perigee_status.ok()) \
-      return perigee_status;                                         \
+#define PERIGEE_RETURN_IF_ERROR(expression)                                                      \
+  do {                                                                                           \
+    if (absl::Status perigee_status = (expression); !perigee_status.ok()) return perigee_status; \
   } while (false)
 
 // PERIGEE_ASSIGN_OR_RETURN(auto view, LoadView(path));
