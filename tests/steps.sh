@@ -39,8 +39,8 @@ fuzz_targets() {
     program=$(find build-fuzz -type f -name "$target" -perm -u+x | head -n 1)
     corpus=tests/fuzz/corpus/${target%_fuzz}
     mkdir -p "build-fuzz/found/$target"
-    "$program" -max_total_time="$seconds" -artifact_prefix=build-fuzz/ -print_final_stats=1 -print_funcs=0 \
-      -verbosity=0 "build-fuzz/found/$target" "$corpus" || return 1
+    "$program" -max_total_time="$seconds" -artifact_prefix=build-fuzz/ -print_final_stats=1 \
+      -print_funcs=0 -verbosity=0 "build-fuzz/found/$target" "$corpus" || return 1
   done
 }
 
