@@ -168,6 +168,20 @@ std::vector<Member> Staying(absl::Time now, const ClusterState& state,
   return members;
 }
 
+// Whether ops of views before the present one may still run somewhere. A node that left by plan
+// does not come back meanwhile: if it left too early, what waits for its earlier incarnation would
+// look as if it waited for the new one (LeftTooEarly).
+bool EarlierViewsInUse(const ClusterState& state) {
+  const View& view = *state.view;
+  for (const Member& member : view.members) {
+    const Beat& beat = Find(state, member)->beat;
+    const bool begun = beat.epoch == view.epoch && beat.step >= view.first_step;
+    const auto earlier = [&](const OpReport& op) { return op.epoch < view.epoch; };
+    if (!begun || std::any_of(beat.ops.begin(), beat.ops.end(), earlier)) return true;
+  }
+  return false;
+}
+
 ViewDecision PlannedChange(absl::Time now, const ClusterState& state,
                            const CoordinatorOptions& options) {
   ViewChange change{.found = false, .planned = true};
@@ -192,6 +206,12 @@ ViewDecision PlannedChange(absl::Time now, const ClusterState& state,
       continue;
     }
     if (PlannedAbsence(now, record, state.plan, options)) continue;
+    const bool comes_back = state.left_by_plan_unknown || state.left_by_plan.contains(node);
+    if (comes_back && EarlierViewsInUse(state)) {
+      waiting =
+          absl::StrCat("node ", node.value(), " joins when ", ToString(*state.view), " has begun");
+      continue;
+    }
     change.members.push_back(
         {.node = node, .incarnation = record.incarnation, .votes = 0, .address = record.address});
     reasons.push_back(absl::StrCat("node ", node.value(), " joins"));

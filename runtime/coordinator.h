@@ -11,6 +11,7 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -90,6 +91,10 @@ struct ClusterState {
   std::map<NodeId, MemberRecord> members;
   std::optional<View> view;
   absl::Time view_since = absl::InfinitePast();  // when this coordinator learned of it
+  // Nodes that planned views took out since the last unplanned one, whose ops may still run; a
+  // coordinator that has started again does not know them.
+  std::set<NodeId> left_by_plan;
+  bool left_by_plan_unknown = false;
   ContactPlan plan;
 };
 

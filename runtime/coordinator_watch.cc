@@ -239,6 +239,19 @@ void Coordinator::SetView(absl::Time now, absl::Duration took, const Proposal& p
   AddView(now, took, proposal);
   state_.view = proposal.view;
   state_.view_since = now;
+  if (!proposal.planned) {
+    state_.left_by_plan.clear();
+    state_.left_by_plan_unknown = false;
+  } else {
+    // Views in between were decided by another coordinator.
+    const bool gap = proposal.view.epoch != before.epoch.Next();
+    state_.left_by_plan_unknown = state_.left_by_plan_unknown || gap;
+    for (const Member& member : before.members) {
+      if (!proposal.view.Contains(member.node, member.incarnation)) {
+        state_.left_by_plan.insert(member.node);
+      }
+    }
+  }
   AddEvent(now, "view", std::nullopt, absl::StrCat(ToString(proposal.view), ": ", proposal.reason));
   PlaceMembers(now, proposal, before);
   for (auto& [node, record] : state_.members) {
