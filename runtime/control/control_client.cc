@@ -4,6 +4,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <deque>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <random>
@@ -28,7 +29,8 @@ constexpr absl::Duration kConnectTimeout = absl::Seconds(2);
 constexpr absl::Duration kBackoffMin = absl::Milliseconds(20);
 constexpr absl::Duration kBackoffMax = absl::Seconds(1);
 // How long a failed stream may take to say why, and a cancelled one, which needs no peer, to end.
-constexpr absl::Duration kEndTimeout = absl::Milliseconds(500);
+constexpr absl::Duration kStatusTimeout = absl::Milliseconds(500);
+constexpr absl::Duration kCancelTimeout = absl::Seconds(5);
 
 uint64_t RandomSeed() {
   std::random_device device;
@@ -61,7 +63,7 @@ struct ControlClient::State : std::enable_shared_from_this<ControlClient::State>
   Rng rng;
   absl::Duration backoff = kBackoffMin;
   uint64_t attempt = 0;
-  MemberStream* stream = nullptr;
+  std::unique_ptr<MemberStream> stream;
   bool connected = false;
   bool writing = false;
   bool writes_ended = false;
@@ -257,20 +259,21 @@ void ControlClient::State::Pump() {
 
 // Lets go of the stream and waits a bounded time for its status.
 absl::Status ControlClient::State::End(bool cancel) {
-  const std::shared_ptr<grpc::ClientContext> context = stream->context();
-  std::exchange(stream, nullptr)->Release();
+  stream->Release();
   // A stream that failed here need not have ended there: without a status it is cancelled.
   for (const bool last : {cancel, true}) {
-    if (last) context->TryCancel();
-    const absl::Time by = absl::Now() + kEndTimeout;
+    if (last) stream->Cancel();
+    const absl::Time by = absl::Now() + (last ? kCancelTimeout : kStatusTimeout);
     while (absl::Now() < by) {
       const std::optional<Event> event = NextEvent(by);
       if (event && event->attempt == attempt && event->kind == Event::Kind::kDone) {
+        stream.reset();
         return event->status;
       }
       if (!last && Stopping()) break;
     }
   }
+  MemberStream::Abandon(std::move(stream));
   return absl::UnavailableError("no answer");
 }
 

@@ -1,6 +1,8 @@
 #include "runtime/control/member_stream.h"
 
+#include <mutex>
 #include <utility>
+#include <vector>
 
 #include "runtime/control/convert.h"
 
@@ -28,13 +30,25 @@ grpc::ChannelArguments Arguments() {
 
 }  // namespace
 
-MemberStream* MemberStream::Start(const std::string& address, uint64_t attempt, Events events) {
-  auto* stream = new MemberStream(address, attempt, std::move(events));
-  stream->stub_->async()->Attach(stream->context_.get(), stream);
+std::unique_ptr<MemberStream> MemberStream::Start(const std::string& address, uint64_t attempt,
+                                                  Events events) {
+  std::unique_ptr<MemberStream> stream(new MemberStream(address, attempt, std::move(events)));
+  stream->stub_->async()->Attach(&stream->context_, stream.get());
   // Without the hold gRPC could end the stream while the client's thread is about to write.
   stream->AddHold();
   stream->StartCall();
   return stream;
+}
+
+void MemberStream::Abandon(std::unique_ptr<MemberStream> stream) {
+  // Never freed: see Start.
+  [[maybe_unused]] static auto* const channels = new std::vector<std::shared_ptr<grpc::Channel>>;
+  static std::mutex mutex;
+  {
+    std::lock_guard lock(mutex);
+    channels->push_back(stream->channel_);
+  }
+  if (!stream->parted_.exchange(true)) stream.release();
 }
 
 MemberStream::MemberStream(const std::string& address, uint64_t attempt, Events events)
@@ -64,11 +78,18 @@ void MemberStream::OnReadDone(bool ok) {
 void MemberStream::OnWriteDone(bool ok) { Post(ok ? Event::Kind::kWritten : Event::Kind::kFailed); }
 
 void MemberStream::OnDone(const grpc::Status& status) {
-  events_({.kind = Event::Kind::kDone,
-           .attempt = attempt_,
-           .status = absl::Status(static_cast<absl::StatusCode>(status.error_code()),
-                                  status.error_message())});
-  delete this;
+  // The client may destroy the stream as soon as it sees the event, or before when it was
+  // abandoned.
+  const Events events = std::move(events_);
+  Event event{.kind = Event::Kind::kDone,
+              .attempt = attempt_,
+              .status = absl::Status(static_cast<absl::StatusCode>(status.error_code()),
+                                     status.error_message())};
+  if (parted_.exchange(true)) {
+    delete this;
+  } else {
+    events(std::move(event));
+  }
 }
 
 }  // namespace perigee

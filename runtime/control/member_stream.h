@@ -1,9 +1,11 @@
-// One connection attempt of a ControlClient: one channel, one stream, from the member's end. gRPC's
-// callbacks only post to the `events` of the client, whose thread alone starts operations.
+// One connection attempt of a ControlClient: one channel, one stream, from the member's end.
+// gRPC's callbacks only post to the `events` of the client, whose thread alone starts operations
+// and destroys the stream.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -28,9 +30,11 @@ class MemberStream final
   };
   using Events = std::function<void(Event)>;  // from any thread
 
-  // Starts an attempt, whose events carry its number. The stream owns itself and is deleted after
-  // kDone, which comes after Release() and after every operation has ended.
-  static MemberStream* Start(const std::string& address, uint64_t attempt, Events events);
+  // Starts an attempt, whose events carry its number. kDone comes after Release() and after every
+  // operation has ended; only then may the stream be destroyed, and not from a callback of gRPC:
+  // the last channel of a process takes gRPC's callback threads with it, and waits for them.
+  static std::unique_ptr<MemberStream> Start(const std::string& address, uint64_t attempt,
+                                             Events events);
 
   // Until Release(). One Write at a time; kWritten says when the next may follow.
   void Read();
@@ -38,8 +42,11 @@ class MemberStream final
   void EndWrites();
   // Promises that nothing more is started.
   void Release() { RemoveHold(); }
-  // To cancel it, even after Release(): the only part that may outlive the stream, hence shared.
-  std::shared_ptr<grpc::ClientContext> context() const { return context_; }
+  // At any time.
+  void Cancel() { context_.TryCancel(); }
+  // Instead of destroying a stream whose kDone does not come. It ends when it ends; its channel
+  // stays until the process does.
+  static void Abandon(std::unique_ptr<MemberStream> stream);
 
   void OnReadInitialMetadataDone(bool ok) override;
   void OnReadDone(bool ok) override;
@@ -54,9 +61,11 @@ class MemberStream final
   Events events_;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<proto::Control::Stub> stub_;
-  std::shared_ptr<grpc::ClientContext> context_ = std::make_shared<grpc::ClientContext>();
+  grpc::ClientContext context_;
   proto::CoordinatorMessage incoming_;
   proto::MemberMessage outgoing_;
+  // Done or abandoned. Whoever is second destroys an abandoned stream.
+  std::atomic<bool> parted_ = false;
 };
 
 }  // namespace perigee

@@ -53,8 +53,8 @@ Members FoundJob(const std::string& address, uint32_t count) {
 class RawStream {
  public:
   explicit RawStream(const std::string& address)
-      : stub_(proto::Control::NewStub(
-            grpc::CreateChannel(address, grpc::InsecureChannelCredentials()))) {
+      : stub_(proto::Control::NewStub(grpc::CreateCustomChannel(
+            address, grpc::InsecureChannelCredentials(), SmallWindow()))) {
     context_.set_deadline(absl::ToChronoTime(absl::Now() + kTestDeadline));
     stream_ = stub_->Attach(&context_);
   }
@@ -68,6 +68,14 @@ class RawStream {
   }
 
  private:
+  // What is not read stays with the sender, instead of in megabytes of buffers here.
+  static grpc::ChannelArguments SmallWindow() {
+    grpc::ChannelArguments arguments;
+    arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+    arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 65535);
+    return arguments;
+  }
+
   std::unique_ptr<proto::Control::Stub> stub_;
   grpc::ClientContext context_;
   std::unique_ptr<grpc::ClientReaderWriter<proto::MemberMessage, proto::CoordinatorMessage>>
@@ -172,12 +180,12 @@ TEST(Control, ARefusedMemberThatDoesNotReadIsCutOff) {
                         .incarnation = {.high = 9, .low = 9},
                         .address = "127.0.0.1:1",
                         .version = kVersion};
+  AdminClient admin(server->address());
   EXPECT_TRUE(silent.Write(ToProto(MemberMessage(registration))));
+  while (admin.Status()->nodes_connected() == 0) {
+  }
   registration.version = "0.0.9";
   EXPECT_TRUE(silent.Write(ToProto(MemberMessage(registration))));
-  AdminClient admin(server->address());
-  while (admin.Status()->streams() == 0) {
-  }
   while (admin.Status()->streams() > 0) {
   }
   EXPECT_FALSE(silent.End().ok());
