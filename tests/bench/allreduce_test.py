@@ -51,7 +51,8 @@ class AllReduceTest(unittest.TestCase):
         self.assertGreater(lossy["retransmitted_bytes"], 0)
 
     def test_processes(self):
-        report = measure("--nodes", "2", "--bytes", "256KiB", "--iterations", "2", "--clock", "real")
+        report = measure("--nodes", "2", "--bytes", "256KiB", "--iterations", "2",
+                         "--clock", "real")
         self.check(report)
         self.assertGreater(report["cpu_seconds"], 0)
 
