@@ -166,6 +166,14 @@ void Node::SetPlan(absl::Time now, ContactPlan plan) {
   UpdatePeers(now, /*fence=*/false);
 }
 
+void Node::TellDone(absl::Time now) {
+  idle_done_at_ = absl::InfiniteFuture();
+  if (out_ || view() == nullptr) return;
+  std::vector<NodeId> peers;
+  for (const auto& [node, incarnation] : peers_) peers.push_back(node);
+  SendDone(now, peers);
+}
+
 void Node::Leave(const std::string& reason) { SendControl(perigee::Leave{reason}); }
 
 // ---- Network and control plane. ----
@@ -240,12 +248,7 @@ void Node::OnTimeout(absl::Time now) {
   if (now >= next_beat_) SendBeat(now);
   if (out_) return;
   if (now >= idle_done_at_) {
-    idle_done_at_ = absl::InfiniteFuture();
-    if (view() != nullptr) {
-      std::vector<NodeId> peers;
-      for (const auto& [node, incarnation] : peers_) peers.push_back(node);
-      SendDone(now, peers);
-    }
+    TellDone(now);
   }
   if (leaving_) CheckPlannedLeave(now);
   if (out_) return;

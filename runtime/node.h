@@ -153,6 +153,8 @@ class Node {
   // Calls without a step, and a call that is refused because the member leaves, say so by
   // themselves.
   void StepDone(absl::Time now, StepId step);
+  // Tells all peers now what is finished here, instead of with the next op or after a rest.
+  void TellDone(absl::Time now);
   // Says goodbye to the coordinator; a member of a view then leaves it by plan.
   void Leave(const std::string& reason);
 
@@ -175,6 +177,8 @@ class Node {
   bool frozen() const { return membership_.frozen(); }
   bool out() const { return out_; }
   size_t unstable_op_count() const { return ops_.size(); }
+  // Peers have acknowledged everything that they were told.
+  bool all_told() const { return endpoint_.UnackedControlCount() == 0; }
   std::vector<OpReport> OpReports(absl::Time now) const;
   // "op 5.0 (epoch 3, 12 of 18 chunks): waiting for node 4; coordinator: view 4 needs 3 of 5 votes,
   // missing ...".
@@ -193,6 +197,10 @@ class Node {
     absl::Time started;
     bool cancelled = false;
     bool handed_out = false;  // the caller has the result; what still runs is for the others
+    // A broadcast whose root is not in the view. The members meet in an empty allreduce before it
+    // fails, so that it cannot fail at one member in a step that a planned view claims for the
+    // others.
+    bool root_lost = false;
     std::vector<uint8_t> cancelled_memory;  // stands in for the caller's buffers
     std::vector<NodeId> nodes;              // members of the view it runs in, by rank
     std::unique_ptr<Schedule> schedule;
@@ -235,7 +243,7 @@ class Node {
   void TryBeginAll(absl::Time now);
   void Begin(absl::Time now, OpId id, const View& view, Rank self);
   OpInput InputOf(const RunningOp& running, const View& view) const;
-  std::unique_ptr<Schedule> MakeSchedule(const CollectiveRequest& request, const View& view) const;
+  std::unique_ptr<Schedule> MakeSchedule(const RunningOp& running, const View& view) const;
   void PumpOp(absl::Time now, OpId id);
   absl::Status Execute(absl::Time now, OpId id, RunningOp& running, const OpAction& action);
   void OnTransfer(absl::Time now, NodeId peer, const TransferKey& key, bool delivered);

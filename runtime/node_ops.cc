@@ -72,20 +72,17 @@ void Node::TryBegin(absl::Time now, OpId id) {
   any_begun_ = true;
   running.epoch = view->epoch;
   running.summed_in = view->epoch;
-  if (request.kind == CollectiveKind::kBroadcast && !view->RankOf(request.root)) {
-    return Deliver(now, id,
-                   absl::FailedPreconditionError(
-                       absl::StrCat("op ", ToString(id), ": the root, node ", request.root.value(),
-                                    ", is not in ", ToString(*view))));
-  }
   Begin(now, id, *view, *self);
 }
 
 void Node::Begin(absl::Time now, OpId id, const View& view, Rank self) {
   RunningOp& running = ops_.at(id);
+  const CollectiveRequest& request = running.request;
+  running.root_lost =
+      request.kind == CollectiveKind::kBroadcast && !view.RankOf(request.root).has_value();
   running.sends_cancelled = false;
   running.nodes = NodesOf(view);
-  running.schedule = MakeSchedule(running.request, view);
+  running.schedule = MakeSchedule(running, view);
   running.op = std::make_unique<CollectiveOp>(
       OpContext{.op = id, .epoch = view.epoch, .self = self, .nodes = running.nodes},
       *running.schedule, InputOf(running, view));
@@ -114,16 +111,18 @@ OpInput Node::InputOf(const RunningOp& running, const View& view) const {
                 .done_through = DoneThrough()};
   if (request.policy == FailurePolicy::kAllOrNothing) {
     input.contributions = ContributionSet(static_cast<uint32_t>(view.size()));
-    if (request.kind == CollectiveKind::kAllReduce || request.root == options_.self) {
+    if (request.kind == CollectiveKind::kAllReduce || request.root == options_.self ||
+        running.root_lost) {
       input.contributions.Add(view.RankOf(options_.self)->value());
     }
   }
   if (running.holder != nullptr) input.data.data = running.holder->result().data();
+  if (running.root_lost) input.data.count = 0;
   return input;
 }
 
-std::unique_ptr<Schedule> Node::MakeSchedule(const CollectiveRequest& request,
-                                             const View& view) const {
+std::unique_ptr<Schedule> Node::MakeSchedule(const RunningOp& running, const View& view) const {
+  const CollectiveRequest& request = running.request;
   // Eight chunks per segment keep all hops of the ring busy; the bounds keep headers and delays
   // small.
   const size_t element_bytes = SizeOf(request.input.dtype);
@@ -132,6 +131,10 @@ std::unique_ptr<Schedule> Node::MakeSchedule(const CollectiveRequest& request,
   const ScheduleShape shape{.rank_count = static_cast<uint32_t>(view.size()),
                             .element_count = request.input.count,
                             .chunk_elements = std::max<size_t>(1, bytes / element_bytes)};
+  if (running.root_lost) {
+    return std::make_unique<Schedule>(
+        RingAllReduce({.rank_count = shape.rank_count, .element_count = 0, .chunk_elements = 1}));
+  }
   if (request.kind == CollectiveKind::kBroadcast) {
     return std::make_unique<Schedule>(ChainBroadcast(shape, *view.RankOf(request.root)));
   }
@@ -152,6 +155,13 @@ void Node::PumpOp(absl::Time now, OpId id) {
     return FailOp(now, id, running.op->status(), /*tell_others=*/true);
   }
   if (running.op->finished() && running.state == OpState::kRunning) {
+    if (running.root_lost) {
+      const CollectiveRequest& request = running.request;
+      const absl::Status status = absl::FailedPreconditionError(
+          absl::StrCat("op ", ToString(id), ": the root, node ", request.root.value(),
+                       ", is not in view ", running.epoch.value()));
+      return FailOp(now, id, status, /*tell_others=*/true);
+    }
     const OpId through = running.op->done_through_all();
     for (NodeId node : running.nodes) peer_done_[node] = std::max(peer_done_[node], through);
     Deliver(now, id, absl::OkStatus());
@@ -205,6 +215,8 @@ void Node::Deliver(absl::Time now, OpId id, const absl::Status& status) {
   running.state = OpState::kDelivered;
   if (!running.cancelled && !running.handed_out) {
     OpFinished finished{.op = id, .status = status, .epoch = running.summed_in};
+    const View* view = membership_.ViewForStep(id.step());
+    if (!status.ok() && view != nullptr) finished.epoch = view->epoch;
     if (status.ok()) {
       const absl::Span<const uint8_t> result = running.op->result();
       if (!result.empty()) std::memcpy(running.request.output.data, result.data(), result.size());

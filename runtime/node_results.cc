@@ -27,7 +27,7 @@ void Node::FollowDecisions(absl::Time now, const Proposal& proposal,
     }
     RunningOp& running = it->second;
     const bool holds = running.state == OpState::kDelivered || running.holder != nullptr ||
-                       (running.op != nullptr && running.op->finished());
+                       (running.op != nullptr && running.op->finished() && !running.root_lost);
     if (!holds) {
       if (running.summed_in == Epoch()) running.summed_in = SummedIn(id, before);
       PassResult(now, id, proposal.view, decision.holder, {options_.self});
@@ -78,6 +78,7 @@ void Node::PassResult(absl::Time now, OpId id, const View& view, NodeId holder,
     input.flags = running.holder->flags();
   }
   running.epoch = view.epoch;
+  running.root_lost = false;
   running.sends_cancelled = false;
   running.nodes.clear();
   for (const Member& member : view.members) running.nodes.push_back(member.node);

@@ -15,7 +15,9 @@ LocalProgress Node::Progress() const {
     // What waits for a view or for input has not begun in this one: nobody can have its result.
     if (running.op == nullptr && running.holder == nullptr) continue;
     const CollectiveOp& op = running.holder != nullptr ? *running.holder : *running.op;
-    progress.unstable.push_back({.op = id, .epoch = running.epoch, .holds_result = op.finished()});
+    const bool lost = running.root_lost && running.holder == nullptr;
+    progress.unstable.push_back(
+        {.op = id, .epoch = running.epoch, .holds_result = op.finished() && !lost});
   }
   return progress;
 }

@@ -225,7 +225,8 @@ Proposal Proposer::UnplannedProposal() const {
   auto aborted = std::find_if(
       proposal.decisions.begin(), proposal.decisions.end(),
       [](const OpDecision& decision) { return decision.kind == OpDecision::Kind::kAbort; });
-  // A member may have calls before the first aborted op still to make: the others of those are gone.
+  // A member may have calls before the first aborted op still to make: the others of those are
+  // gone.
   proposal.view.first_step = started.value_or(view_.first_step);
   if (aborted != proposal.decisions.end()) {
     proposal.view.first_step = std::min(started.value_or(aborted->op.step()), aborted->op.step());

@@ -23,6 +23,8 @@ class ControlStream {
 
   explicit ControlStream(size_t unacked_max) : unacked_max_(unacked_max) {}
 
+  size_t unacked_count() const { return unacked_count_; }
+
   // The id of the new message. ResourceExhausted when unacked_max are unacknowledged.
   absl::StatusOr<uint64_t> Queue(absl::Span<const uint8_t> bytes);
   // What to send for an id; nothing once it is acknowledged.

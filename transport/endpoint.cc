@@ -269,6 +269,12 @@ SessionCounters Endpoint::CountersTotal() const {
 
 uint64_t Endpoint::unknown_packets() const { return state_->unknown; }
 
+size_t Endpoint::UnackedControlCount() const {
+  size_t count = 0;
+  for (const State::Place& place : state_->places) count += place.session->unacked_control_count();
+  return count;
+}
+
 size_t Endpoint::PendingReceiveCount(NodeId node) const {
   const State::Place* place = state_->Find(node);
   return place == nullptr ? 0 : place->session->posted_count();

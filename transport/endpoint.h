@@ -184,6 +184,8 @@ class Endpoint {
   static absl::Duration SilenceLimit(const Link& link);
   // Transfers that a peer keeps us waiting for, for `perigeectl ops` and flight records.
   size_t PendingReceiveCount(NodeId node) const;
+  // Control messages that no peer has acknowledged yet, over all sessions.
+  size_t UnackedControlCount() const;
 
  private:
   struct State;

@@ -62,6 +62,7 @@ class Session {
   absl::Time NextTimeout() const;
 
   SessionCounters counters() const;
+  size_t unacked_control_count() const { return control_.unacked_count(); }
   size_t posted_count() const { return reassembly_.posted_count(); }
 
  private:

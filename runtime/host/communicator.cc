@@ -1,5 +1,6 @@
 #include "runtime/host/communicator.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -9,6 +10,13 @@
 #include "transport/base/status.h"
 
 namespace perigee {
+namespace {
+
+// A member whose ops are all stable stays this long for peers to acknowledge that it has told them
+// so. The last acknowledgement of all can be lost with nobody left to ask for it.
+constexpr absl::Duration kTellLimit = absl::Milliseconds(500);
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<Communicator>> Communicator::Create(
     const CommunicatorOptions& options) {
@@ -249,12 +257,19 @@ void Communicator::SetStats(const MemberStats& stats) {
 
 absl::Status Communicator::Close(absl::Duration deadline) {
   const absl::Time end = absl::Now() + deadline;
+  absl::Time told_by = end;
   bool stable = false;
-  // Stability comes with the peers' acknowledgements; there is no event for it that a caller would
-  // otherwise need.
-  for (bool first = true; !stable && (first || absl::Now() < end); first = false) {
-    if (!first) absl::SleepFor(absl::Milliseconds(5));
-    Call([&](absl::Time, Node& node) { stable = node.out() || node.unstable_op_count() == 0; });
+  Call([](absl::Time now, Node& node) { node.TellDone(now); });
+  // Stability comes with the peers' acknowledgements; no event that a caller needs goes with it.
+  for (bool over = false; !over;) {
+    bool told = false;
+    Call([&](absl::Time now, Node& node) {
+      const bool was_stable = std::exchange(stable, node.out() || node.unstable_op_count() == 0);
+      if (stable && !was_stable) told_by = std::min(end, absl::Now() + kTellLimit);
+      told = node.out() || node.all_told();
+    });
+    over = (stable && told) || absl::Now() >= told_by;
+    if (!over) absl::SleepFor(absl::Milliseconds(2));
   }
   Call([](absl::Time, Node& node) { node.Leave("finished"); });
   loop_->Stop();

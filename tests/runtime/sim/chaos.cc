@@ -22,11 +22,12 @@ constexpr absl::Duration kQuietLimit = absl::Seconds(180);
 
 class Chaos {
  public:
-  explicit Chaos(uint64_t seed);
+  Chaos(uint64_t seed, std::ostream* transcript);
   ChaosReport Run();
 
  private:
   void MakeCluster();
+  ContactPlan DrawPlan();
   void ScheduleFaults();
   void Fault();
   void Lose(NodeId node);
@@ -49,10 +50,15 @@ class Chaos {
   absl::Duration Between(int low_ms, int high_ms) {
     return absl::Milliseconds(rng_.Between(low_ms, high_ms));
   }
+  void Note(const std::string& text) {
+    if (transcript_ == nullptr) return;
+    *transcript_ << absl::FormatDuration(cluster_->now() - Cluster::Start()) << " " << text << "\n";
+  }
   void After(absl::Duration delay, std::function<void()> script) {
     cluster_->At(cluster_->now() + delay, std::move(script));
   }
 
+  std::ostream* transcript_ = nullptr;
   Rng rng_;
   ChaosWorld world_;
   ChaosReport report_;
@@ -62,7 +68,7 @@ class Chaos {
   bool healed_ = false;
 };
 
-Chaos::Chaos(uint64_t seed) : rng_(seed), world_(DrawWorld(rng_)) {
+Chaos::Chaos(uint64_t seed, std::ostream* transcript) : rng_(seed), world_(DrawWorld(rng_)) {
   report_.seed = seed;
   report_.world = ToString(world_);
   job_.workload = {.seed = seed, .roots = world_.founders};
@@ -75,6 +81,8 @@ Chaos::Chaos(uint64_t seed) : rng_(seed), world_(DrawWorld(rng_)) {
   if (rng_.Bernoulli(0.4)) job_.state_bytes = rng_.Below(20'000) + 1;
   judge_ = std::make_unique<Judge>(job_.workload);
   job_.judge = judge_.get();
+  transcript_ = transcript;
+  judge_->SetLog([this](const std::string& text) { Note(text); });
   job_.on_left = [this](NodeId node, const LeftView& left) { OnLeft(node, left); };
 }
 
@@ -90,6 +98,9 @@ void Chaos::MakeCluster() {
     channel.link.delay = rng.Unit() * world.delay_max;
     return channel;
   };
+  options.plan = DrawPlan();
+  options.power_follows_plan = true;
+  options.coordinator.dark_lead = absl::Seconds(1);
   options.control_delay = rng_.Unit() * world_.delay_max;
   options.control_jitter_max = rng_.Unit() * absl::Milliseconds(20);
   options.configure = [this](NodeOptions& node) {
@@ -105,6 +116,24 @@ void Chaos::MakeCluster() {
   cluster_ = *std::move(cluster);
 }
 
+// In some worlds nodes go dark by plan, one or two of them and one after the other.
+ContactPlan Chaos::DrawPlan() {
+  std::vector<DarkInterval> dark;
+  if (world_.nodes > 2 && rng_.Bernoulli(0.25)) {
+    absl::Time begins = Cluster::Start() + absl::Seconds(1) + rng_.Unit() * world_.faults_for / 2;
+    for (int64_t i = 0; i < rng_.Between(1, 3); ++i) {
+      const NodeId node(static_cast<uint32_t>(rng_.Below(world_.nodes)));
+      const absl::Time ends = begins + Between(200, 3000);
+      dark.push_back({node, begins, ends});
+      begins = ends + Between(0, 1000);
+    }
+  }
+  report_.dark_intervals = dark.size();
+  absl::StatusOr<ContactPlan> plan = ContactPlan::Create({}, std::move(dark));
+  PERIGEE_CHECK(plan.ok());
+  return *std::move(plan);
+}
+
 // ---- Faults. ----
 
 void Chaos::ScheduleFaults() {
@@ -112,11 +141,16 @@ void Chaos::ScheduleFaults() {
     const bool founder = i < world_.founders;
     if (!founder) ++report_.joins;
     const absl::Duration at = founder ? Between(0, 300) : rng_.Unit() * world_.faults_for;
-    After(at, [this, i] { cluster_->StartNode(NodeId(i)); });
+    After(at, [this, i, founder] {
+      if (founder) return cluster_->StartNode(NodeId(i));
+      cluster_->Restart(NodeId(i));
+    });
   }
   for (absl::Duration at = absl::Milliseconds(500); at < world_.faults_for;
        at += rng_.Exponential(1) * world_.fault_every) {
     After(at, [this] { Fault(); });
+    // The hard cases are faults in the middle of what the last one began.
+    if (rng_.Bernoulli(0.25)) After(at + Between(0, 400), [this] { Fault(); });
   }
   After(world_.faults_for, [this] { Heal(); });
 }
@@ -149,15 +183,18 @@ void Chaos::Lose(NodeId node) {
   if (cluster_->node(node) == nullptr || !Spare(node)) return;
   if (rng_.Bernoulli(0.3)) {
     ++report_.power_offs;
+    Note(absl::StrCat("power off node ", node.value()));
     cluster_->PowerOff(node);
   } else {
     ++report_.kills;
+    Note(absl::StrCat("kill node ", node.value()));
     cluster_->Kill(node);
   }
   if (rng_.Bernoulli(0.25)) return;
   After(rng_.Bernoulli(0.3) ? Between(0, 50) : Between(50, 3000), [this, node] {
     if (cluster_->node(node) != nullptr) return;
     ++report_.restarts;
+    Note(absl::StrCat("restart node ", node.value()));
     cluster_->Restart(node);
   });
 }
@@ -165,15 +202,19 @@ void Chaos::Lose(NodeId node) {
 void Chaos::Pause(NodeId node) {
   if (cluster_->node(node) == nullptr || !Spare(node)) return;
   ++report_.stops;
+  Note(absl::StrCat("stop node ", node.value()));
   cluster_->Stop(node);
-  After(rng_.Bernoulli(0.5) ? Between(10, 500) : Between(500, 4000),
-        [this, node] { cluster_->Continue(node); });
+  After(rng_.Bernoulli(0.5) ? Between(10, 500) : Between(500, 4000), [this, node] {
+    Note(absl::StrCat("continue node ", node.value()));
+    cluster_->Continue(node);
+  });
 }
 
 void Chaos::CutLink(NodeId from) {
   const NodeId to(static_cast<uint32_t>(rng_.Below(world_.nodes)));
   if (from == to) return;
   ++report_.links_down;
+  Note(absl::StrCat("cut ", from.value(), " to ", to.value()));
   const bool both = rng_.Bernoulli(0.5);
   cluster_->SetDown(from, to, true);
   if (both) cluster_->SetDown(to, from, true);
@@ -185,6 +226,7 @@ void Chaos::CutLink(NodeId from) {
 
 void Chaos::DisturbControl(NodeId node) {
   ++report_.streams_broken;
+  Note(absl::StrCat("disturb the control stream of node ", node.value()));
   if (rng_.Bernoulli(0.5)) return cluster_->BreakStream(node);
   if (!Spare(node)) return;
   cluster_->SetControlDown(node, true);
@@ -194,15 +236,19 @@ void Chaos::DisturbControl(NodeId node) {
 void Chaos::DrainFor(NodeId node) {
   if (!Spare(node) || !cluster_->Drain(node).ok()) return;
   ++report_.drains;
+  Note(absl::StrCat("drain node ", node.value()));
   After(Between(100, 4000), [this, node] { cluster_->Undrain(node).IgnoreError(); });
 }
 
 void Chaos::LoseCoordinator() {
   if (cluster_->coordinator() == nullptr) return;
   ++report_.coordinator_kills;
+  Note("kill the coordinator");
   cluster_->KillCoordinator();
   After(Between(0, 3000), [this] {
-    if (cluster_->coordinator() == nullptr) cluster_->RestartCoordinator();
+    if (cluster_->coordinator() != nullptr) return;
+    Note("restart the coordinator");
+    cluster_->RestartCoordinator();
   });
 }
 
@@ -215,6 +261,7 @@ void Chaos::Doom() {
 
 void Chaos::Heal() {
   healed_ = true;
+  Note("heal");
   for (uint32_t i = 0; i < world_.nodes; ++i) {
     cluster_->Continue(NodeId(i));
     cluster_->SetControlDown(NodeId(i), false);
@@ -230,6 +277,7 @@ void Chaos::Heal() {
 // A process that is told to go ends, and its supervisor starts it again.
 void Chaos::OnLeft(NodeId node, const LeftView& left) {
   ++(left.planned ? report_.left_planned : report_.left_unplanned);
+  Note(absl::StrCat("node ", node.value(), " left: ", left.reason));
   const Incarnation incarnation = cluster_->node(node)->options().incarnation;
   const bool again = left.may_rejoin;
   After(Between(0, 500), [this, node, incarnation, again] {
@@ -304,6 +352,7 @@ void Chaos::Count() {
   report_.deliveries = judge_->delivery_count();
   report_.cancelled = job_.cancelled;
   report_.root_lost = job_.root_lost;
+  report_.given_up = job_.given_up;
   report_.dealt_again = job_.dealt_again;
   report_.states = job_.states_received;
   for (const auto& [epoch, proposal] : judge_->views()) {
@@ -340,6 +389,8 @@ ChaosReport Chaos::Run() {
 
 }  // namespace
 
-ChaosReport RunChaos(uint64_t seed) { return Chaos(seed).Run(); }
+ChaosReport RunChaos(uint64_t seed, std::ostream* transcript) {
+  return Chaos(seed, transcript).Run();
+}
 
 }  // namespace perigee

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,7 @@ struct ChaosReport {
   uint64_t deliveries = 0;
   uint64_t cancelled = 0;
   uint64_t root_lost = 0;
+  uint64_t given_up = 0;  // by a member whose caller had cancelled, for all
   uint64_t dealt_again = 0;
   uint64_t states = 0;
   uint64_t views_planned = 0;
@@ -34,6 +36,7 @@ struct ChaosReport {
   uint64_t stops = 0;
   uint64_t drains = 0;
   uint64_t joins = 0;
+  uint64_t dark_intervals = 0;
   uint64_t coordinator_kills = 0;
   uint64_t links_down = 0;
   uint64_t streams_broken = 0;
@@ -46,6 +49,7 @@ struct ChaosReport {
 
 std::string ToString(const ChaosReport& report);  // the counts, in a few lines
 
-ChaosReport RunChaos(uint64_t seed);
+// `transcript`: gets a line per fault, view and delivery.
+ChaosReport RunChaos(uint64_t seed, std::ostream* transcript = nullptr);
 
 }  // namespace perigee

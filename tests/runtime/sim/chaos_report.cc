@@ -4,29 +4,20 @@
 namespace perigee {
 
 void ChaosReport::Add(const ChaosReport& other) {
-  constexpr uint64_t ChaosReport::*kCounts[] = {&ChaosReport::events,
-                                                &ChaosReport::ops,
-                                                &ChaosReport::deliveries,
-                                                &ChaosReport::cancelled,
-                                                &ChaosReport::root_lost,
-                                                &ChaosReport::dealt_again,
-                                                &ChaosReport::states,
-                                                &ChaosReport::views_planned,
-                                                &ChaosReport::views_unplanned,
-                                                &ChaosReport::ops_repeated,
-                                                &ChaosReport::ops_redistributed,
-                                                &ChaosReport::kills,
-                                                &ChaosReport::power_offs,
-                                                &ChaosReport::restarts,
-                                                &ChaosReport::stops,
-                                                &ChaosReport::drains,
-                                                &ChaosReport::joins,
-                                                &ChaosReport::coordinator_kills,
-                                                &ChaosReport::links_down,
-                                                &ChaosReport::streams_broken,
-                                                &ChaosReport::left_planned,
-                                                &ChaosReport::left_unplanned,
-                                                &ChaosReport::majority_lost};
+  constexpr uint64_t ChaosReport::*kCounts[] = {
+      &ChaosReport::events,         &ChaosReport::ops,
+      &ChaosReport::deliveries,     &ChaosReport::cancelled,
+      &ChaosReport::root_lost,      &ChaosReport::given_up,
+      &ChaosReport::dealt_again,    &ChaosReport::states,
+      &ChaosReport::views_planned,  &ChaosReport::views_unplanned,
+      &ChaosReport::ops_repeated,   &ChaosReport::ops_redistributed,
+      &ChaosReport::kills,          &ChaosReport::power_offs,
+      &ChaosReport::restarts,       &ChaosReport::stops,
+      &ChaosReport::drains,         &ChaosReport::joins,
+      &ChaosReport::dark_intervals, &ChaosReport::coordinator_kills,
+      &ChaosReport::links_down,     &ChaosReport::streams_broken,
+      &ChaosReport::left_planned,   &ChaosReport::left_unplanned,
+      &ChaosReport::majority_lost};
   for (auto count : kCounts) this->*count += other.*count;
 }
 
@@ -34,14 +25,15 @@ std::string ToString(const ChaosReport& report) {
   return absl::StrCat(
       "ops ", report.ops, ", deliveries ", report.deliveries, ", repeated ", report.ops_repeated,
       ", finished by redistribution ", report.ops_redistributed, ", dealt again ",
-      report.dealt_again, ", cancelled ", report.cancelled, ", root lost ", report.root_lost,
-      "\nviews planned ", report.views_planned, ", unplanned ", report.views_unplanned,
-      ", left planned ", report.left_planned, ", unplanned ", report.left_unplanned, ", states ",
-      report.states, ", majority lost ", report.majority_lost, "\nkills ", report.kills,
-      ", power offs ", report.power_offs, ", restarts ", report.restarts, ", stops ", report.stops,
-      ", drains ", report.drains, ", joins ", report.joins, ", coordinator kills ",
-      report.coordinator_kills, ", links down ", report.links_down, ", streams broken ",
-      report.streams_broken, ", events ", report.events);
+      report.dealt_again, ", cancelled ", report.cancelled, ", given up ", report.given_up,
+      ", root lost ", report.root_lost, "\nviews planned ", report.views_planned, ", unplanned ",
+      report.views_unplanned, ", left planned ", report.left_planned, ", unplanned ",
+      report.left_unplanned, ", states ", report.states, ", majority lost ", report.majority_lost,
+      "\nkills ", report.kills, ", power offs ", report.power_offs, ", restarts ", report.restarts,
+      ", stops ", report.stops, ", drains ", report.drains, ", joins ", report.joins,
+      ", dark intervals ", report.dark_intervals, ", coordinator kills ", report.coordinator_kills,
+      ", links down ", report.links_down, ", streams broken ", report.streams_broken, ", events ",
+      report.events);
 }
 
 }  // namespace perigee

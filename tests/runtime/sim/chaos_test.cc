@@ -31,10 +31,11 @@ ChaosReport ChaosTest::total_;
 TEST_P(ChaosTest, NothingIsLostAndNothingDiffers) {
   const uint64_t first = FromEnvironment("PERIGEE_SEED_FIRST", 1);
   const uint64_t seeds = FromEnvironment("PERIGEE_SEEDS", 200);
+  std::ostream* transcript = FromEnvironment("PERIGEE_TRANSCRIPT", 0) > 0 ? &std::cout : nullptr;
   for (uint64_t seed = first + GetParam(); seed < first + seeds; seed += kParts) {
     // Printed first: a check that fails ends the process.
     std::cout << "seed " << seed << "\r" << std::flush;
-    const ChaosReport report = RunChaos(seed);
+    const ChaosReport report = RunChaos(seed, transcript);
     total_.Add(report);
     for (const std::string& error : report.errors) {
       ADD_FAILURE() << "seed " << seed << " (" << report.world << "): " << error;

@@ -15,8 +15,8 @@ ChaosWorld DrawWorld(Rng& rng) {
   constexpr double kLoss[] = {0, 0, 0.001, 0.01, 0.05, 0.2};
   constexpr double kMegabytesPerSecond[] = {0, 2, 12.5, 125};
   world.delay_max = absl::Milliseconds(kDelayMs[rng.Below(6)]);
-  world.faults_for = absl::Seconds(3 + rng.Unit() * 9);
-  world.fault_every = absl::Milliseconds(rng.Between(300, 2500));
+  world.faults_for = absl::Seconds(3 + rng.Unit() * 12);
+  world.fault_every = absl::Milliseconds(rng.Between(200, 2000));
   ChannelSettings& channel = world.channel;
   channel.link.bytes_per_second = 1e6 * kMegabytesPerSecond[rng.Below(4)];
   channel.loss = kLoss[rng.Below(6)];

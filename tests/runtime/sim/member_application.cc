@@ -55,6 +55,7 @@ void MemberApplication::OnEvent(absl::Time now, const NodeEvent& event) {
     }
   } else if (const auto* left = std::get_if<LeftView>(&event)) {
     out_ = true;
+    if (!left->planned) job_.judge->OnLeft(node_.options().incarnation);
     if (job_.on_left) job_.on_left(self_, *left);
   } else if (const auto* received = std::get_if<StateReceived>(&event)) {
     if (!received->status.ok()) {
@@ -98,6 +99,11 @@ absl::Time MemberApplication::NextTimeout() const {
       next_step_.value() - running_.begin()->first.step().value() < job_.steps_in_flight_max;
   if (room && next_step_ <= job_.stop_after) next = std::min(next, next_start_at_);
   return next;
+}
+
+// Out, or about to go by plan: what it started too late ends with an error.
+bool MemberApplication::Leaving() const {
+  return node_.out() || !node_.view()->Contains(self_, node_.options().incarnation);
 }
 
 std::vector<OpId> MemberApplication::RunningOps() const {
@@ -203,6 +209,7 @@ bool MemberApplication::StartNext(absl::Time now) {
   running_[op] = std::move(running);
   if (++next_call_ < calls.size()) return true;
   next_call_ = 0;
+  node_.StepDone(now, next_step_);
   next_step_ = next_step_.Next();
   next_start_at_ = now + rng_.Unit() * job_.think_max;
   return true;
@@ -303,15 +310,13 @@ void MemberApplication::OnFinished(absl::Time now, const OpFinished& finished) {
              absl::IsFailedPrecondition(finished.status)) {
     ++job_.root_lost;
     job_.judge->OnDelivered(self_, node_.options().incarnation, call, finished, {});
-  } else if (!absl::IsAborted(finished.status)) {
+  } else if (!Leaving() && job_.cancel > 0 && call.policy == FailurePolicy::kFullSet &&
+             absl::IsAborted(finished.status)) {
+    // A member that has given the op up cannot take over contributions: the op ends for all.
+    ++job_.given_up;
+    job_.judge->OnDelivered(self_, node_.options().incarnation, call, finished, {});
+  } else if (!absl::IsAborted(finished.status) || !Leaving()) {
     job_.judge->AddError(absl::StrCat(Name(finished.op), ": ", finished.status.ToString()));
-  }
-  if (absl::IsAborted(finished.status) && !node_.out()) {
-    // Only what a planned leaver started too late ends so.
-    const View* view = node_.view();
-    if (view->Contains(self_, node_.options().incarnation)) {
-      job_.judge->AddError(absl::StrCat(Name(finished.op), ": ", finished.status.ToString()));
-    }
   }
   running_.erase(it);
 }

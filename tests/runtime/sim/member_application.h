@@ -37,6 +37,7 @@ struct Job {
   uint64_t finished = 0;
   uint64_t cancelled = 0;
   uint64_t root_lost = 0;
+  uint64_t given_up = 0;
   uint64_t dealt_again = 0;
   uint64_t states_received = 0;
   StepId furthest;
@@ -88,6 +89,7 @@ class MemberApplication : public Application {
   void CheckMemory(const Running& running, OpId op);
   void Cancel(absl::Time now, OpId op);
   Epoch EpochForStep(StepId step) const;
+  bool Leaving() const;
   std::string Name(OpId op) const;
 
   Job& job_;

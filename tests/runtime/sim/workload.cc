@@ -16,9 +16,15 @@ uint64_t Hash(uint64_t a, uint64_t b, uint64_t c = 0) {
   return Rng(a * 0x9e3779b97f4a7c15 ^ b * 0xc2b2ae3d27d4eb4f ^ c).Next();
 }
 
-uint64_t DigestOf(const OpFinished& finished, absl::Span<const uint8_t> result) {
-  uint64_t digest = Hash(finished.flags, finished.contributions.universe(), result.size());
-  for (uint64_t word : finished.contributions.words()) digest = Hash(digest, word);
+// Ranks count within one view, so the digest takes the nodes instead.
+uint64_t DigestOf(const Call& call, const View& view, const OpFinished& finished,
+                  absl::Span<const uint8_t> result) {
+  const bool ranks = call.policy == FailurePolicy::kAllOrNothing;
+  uint64_t digest = Hash(finished.flags, result.size());
+  for (uint32_t i = 0; i < finished.contributions.universe(); ++i) {
+    if (!finished.contributions.Contains(i)) continue;
+    digest = Hash(digest, ranks && i < view.size() ? view.member(Rank(i)).node.value() : i);
+  }
   for (uint8_t byte : result) digest = (digest ^ byte) * 0x100000001b3;
   return digest;
 }
@@ -115,11 +121,27 @@ FixedPointSettings FixedPointOf(const Call& call) {
   return {.scale_bits = 30, .contributions_max = call.microbatches};
 }
 
+std::string ToString(const Proposal& proposal) {
+  std::string text = absl::StrCat(ToString(proposal.view), proposal.planned ? " (planned: " : " (",
+                                  proposal.reason, "):");
+  for (const OpDecision& decision : proposal.decisions) {
+    absl::StrAppend(&text,
+                    decision.kind == OpDecision::Kind::kFinish
+                        ? absl::StrCat(" finish by ", decision.holder.value())
+                        : " abort",
+                    " ", ToString(decision.op));
+    for (NodeId node : decision.missing) absl::StrAppend(&text, " for ", node.value());
+    absl::StrAppend(&text, ",");
+  }
+  return text;
+}
+
 void Judge::AddError(std::string text) {
   if (errors_.size() < kErrorsMax) errors_.push_back(std::move(text));
 }
 
 void Judge::OnView(NodeId node, const Proposal& proposal) {
+  log_(absl::StrCat("node ", node.value(), " installs ", ToString(proposal)));
   const auto [it, inserted] = views_.emplace(proposal.view.epoch, proposal);
   if (inserted || it->second == proposal) return;
   AddError(absl::StrCat("epoch ", proposal.view.epoch.value(),
@@ -130,14 +152,16 @@ void Judge::OnView(NodeId node, const Proposal& proposal) {
 void Judge::OnDelivered(NodeId node, const Incarnation& incarnation, const Call& call,
                         const OpFinished& finished, absl::Span<const uint8_t> result) {
   ++delivery_count_;
+  log_(absl::StrCat("node ", node.value(), " ends op ", ToString(finished.op), " in epoch ",
+                    finished.epoch.value(), ": ", finished.status.ToString()));
   Delivery delivery{.node = node,
                     .incarnation = incarnation,
                     .epoch = finished.epoch,
-                    .ok = finished.status.ok(),
+                    .status = finished.status,
                     .digest = 0};
   std::vector<Delivery>& deliveries = deliveries_[finished.op];
-  if (delivery.ok) {
-    delivery.digest = DigestOf(finished, result);
+  if (delivery.status.ok()) {
+    delivery.digest = DigestOf(call, views_[finished.epoch].view, finished, result);
     if (!right_.contains({finished.op, delivery.digest})) {
       const std::string wrong = CheckResult(call, finished, result);
       if (!wrong.empty()) {
@@ -229,18 +253,24 @@ void Judge::CheckAgreement() {
 }
 
 void Judge::CompareDeliveries(OpId op, const Delivery& a, const Delivery& b) {
-  if (a.ok == b.ok && a.digest == b.digest) return;
-  // A member that is removed may have delivered what the others then repeat without it: nobody of
-  // the next unplanned view may have delivered in an epoch before it.
+  if (a.status.ok() == b.status.ok() && a.digest == b.digest) return;
+  // A member may have delivered what the others then repeat without it, but only if it is out by
+  // then.
   const Delivery& first = a.epoch < b.epoch ? a : b;
-  auto next = views_.upper_bound(first.epoch);
-  while (next != views_.end() && next->second.planned) ++next;
-  const bool excused = a.epoch != b.epoch && next != views_.end() &&
-                       !next->second.view.Contains(first.node, first.incarnation);
+  const Delivery& second = a.epoch < b.epoch ? b : a;
+  bool excused = a.epoch != b.epoch && left_.contains(first.incarnation);
+  for (auto it = views_.upper_bound(first.epoch); it != views_.end(); ++it) {
+    const Proposal& proposal = it->second;
+    if (it->first > second.epoch) break;
+    if (proposal.planned && proposal.view.first_step > op.step()) continue;
+    excused = excused || !proposal.view.Contains(first.node, first.incarnation);
+  }
   if (excused) return;
-  AddError(absl::StrCat("op ", ToString(op), " differs between node ", a.node.value(), " (epoch ",
-                        a.epoch.value(), a.ok ? "" : ", error", ") and node ", b.node.value(),
-                        " (epoch ", b.epoch.value(), b.ok ? "" : ", error", ")"));
+  const auto text = [](const Delivery& delivery) {
+    return absl::StrCat("node ", delivery.node.value(), " (epoch ", delivery.epoch.value(), ", ",
+                        delivery.status.ToString(), ")");
+  };
+  AddError(absl::StrCat("op ", ToString(op), " differs between ", text(a), " and ", text(b)));
 }
 
 }  // namespace perigee

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -51,18 +52,25 @@ std::vector<float> MicrobatchOf(const WorkloadSettings& settings, const Call& ca
                                 MicrobatchId microbatch);
 FixedPointSettings FixedPointOf(const Call& call);
 
+// "view 3 {0,1} from step 4 (planned: node 2 joins): finish 3.1 by 0 for 1, abort 3.2".
+std::string ToString(const Proposal& proposal);
+
 // Judges what the members of one job report. Collects errors as text.
 class Judge {
  public:
   explicit Judge(const WorkloadSettings& settings) : settings_(settings) {}
 
   void OnView(NodeId node, const Proposal& proposal);
+  // The incarnation went out without the others' consent: whatever it had, they go on without it.
+  void OnLeft(const Incarnation& incarnation) { left_.insert(incarnation); }
   // What one incarnation was given for an op.
   void OnDelivered(NodeId node, const Incarnation& incarnation, const Call& call,
                    const OpFinished& finished, absl::Span<const uint8_t> result);
   // Compares what the members delivered, over all ops.
   void CheckAgreement();
   void AddError(std::string text);
+  // Gets a line per view at a member and per delivery.
+  void SetLog(std::function<void(const std::string&)> log) { log_ = std::move(log); }
 
   const std::vector<std::string>& errors() const { return errors_; }
   const std::map<Epoch, Proposal>& views() const { return views_; }
@@ -74,7 +82,7 @@ class Judge {
     NodeId node;
     Incarnation incarnation;
     Epoch epoch;
-    bool ok = false;
+    absl::Status status;
     uint64_t digest = 0;
   };
   std::string CheckResult(const Call& call, const OpFinished& finished,
@@ -88,8 +96,10 @@ class Judge {
   std::map<OpId, std::vector<Delivery>> deliveries_;
   // Results that were right, so that equal ones need no second look.
   std::set<std::pair<OpId, uint64_t>> right_;
+  std::set<Incarnation> left_;
   uint64_t delivery_count_ = 0;
   std::vector<std::string> errors_;
+  std::function<void(const std::string&)> log_ = [](const std::string&) {};
 };
 
 }  // namespace perigee

@@ -1,0 +1,187 @@
+// What members and the coordinator do besides answering messages: the toy engine, crashes, and new
+// lives.
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "tests/runtime/membership_explorer.h"
+
+namespace perigee {
+
+// What the engine does at a new view: the rules of membership.h.
+void Explorer::Apply(World& world, int node, Membership::InstallResult result,
+                     const Proposal& proposal, bool first_view) {
+  Slot& slot = world.slots[node];
+  const uint8_t epoch = static_cast<uint8_t>(proposal.view.epoch.value());
+  using Result = Membership::InstallResult;
+  if (result == Result::kOutNow) slot.out = true;
+  if (result == Result::kIgnored || result == Result::kOutNow) return;
+  const uint64_t first_step = proposal.view.first_step.value();
+  const uint8_t first = static_cast<uint8_t>(std::min<uint64_t>(first_step, options_.step_count));
+  if (first_view) slot.next_step = slot.floor = first;
+  if (result == Result::kUnplanned && first < slot.floor) {
+    slot.out = true;  // it has neither the state nor the calls of the steps that the others repeat
+    return;
+  }
+  for (int step = 0; step < options_.step_count; ++step) {
+    ToyOp& op = slot.ops[step];
+    if (op.phase == ToyOp::kNone) continue;
+    bool repeat = false;
+    if (result == Result::kUnplanned) {
+      const OpId id = OpId::Of(StepId(step), 0);
+      auto decision = std::find_if(proposal.decisions.begin(), proposal.decisions.end(),
+                                   [&](const OpDecision& candidate) { return candidate.op == id; });
+      const bool decided = decision != proposal.decisions.end();
+      const bool finish = decided && decision->kind == OpDecision::Kind::kFinish;
+      if (!decided && op.phase == ToyOp::kRunning) {
+        Violation(absl::StrCat("op ", step, " runs at node ", node, " and view ", epoch,
+                               " decides nothing"));
+      }
+      op.finishing = finish && op.phase == ToyOp::kRunning;
+      repeat = !finish && op.phase == ToyOp::kRunning;
+    } else if (step >= static_cast<int>(first_step)) {
+      if (op.phase == ToyOp::kHeld) {
+        Violation(absl::StrCat("op ", step, " was delivered at node ", node, " before view ", epoch,
+                               " that begins there"));
+      }
+      repeat = op.phase == ToyOp::kRunning && result == Result::kPlanned && !op.finishing;
+    }
+    if (!repeat) continue;
+    op.epoch = epoch;
+    op.finishing = false;
+    world.given[step][epoch] |= 1 << node;
+  }
+}
+
+bool Explorer::Start(World& world, int node) {
+  Slot& slot = world.slots[node];
+  if (!slot.alive || slot.out || slot.next_step >= options_.step_count) return false;
+  const Membership& membership = memberships_[slot.membership];
+  const StepId step(slot.next_step);
+  const View* view = membership.ViewForStep(step);
+  if (view == nullptr || !view->Contains(NodeId(node), IncarnationOf(node, slot.incarnation)))
+    return false;
+  if (membership.frozen()) return false;
+  const bool ignore = options_.bug == PlantedBug::kBarrierIgnored;
+  if (membership.barrier() && *membership.barrier() <= step && !ignore) return false;
+  if (slot.next_step > 0 && slot.any_started &&
+      slot.ops[slot.next_step - 1].phase != ToyOp::kHeld) {
+    return false;
+  }
+  // Acks ride on later ops: what everybody holds by now is known to be stable.
+  for (int earlier = 0; earlier < slot.next_step; ++earlier) {
+    ToyOp& op = slot.ops[earlier];
+    if (op.phase != ToyOp::kHeld) continue;
+    bool stable = true;
+    for (const Member& member : proposals_[world.decided[op.epoch]].view.members) {
+      const Slot& other = world.slots[member.node.value()];
+      stable = stable &&
+               member.incarnation == IncarnationOf(member.node.value(), other.incarnation) &&
+               other.ops[earlier].phase == ToyOp::kHeld;
+    }
+    op.stable = op.stable || stable;
+  }
+  slot.ops[slot.next_step] = {.phase = ToyOp::kRunning,
+                              .epoch = static_cast<uint8_t>(view->epoch.value())};
+  world.given[slot.next_step][view->epoch.value()] |= 1 << node;
+  slot.any_started = 1;
+  ++slot.next_step;
+  return true;
+}
+
+bool Explorer::Hold(World& world, int node, int step) {
+  Slot& slot = world.slots[node];
+  ToyOp& op = slot.ops[step];
+  if (!slot.alive || slot.out || op.phase != ToyOp::kRunning) return false;
+  if (memberships_[slot.membership].frozen() && options_.bug != PlantedBug::kFrozenDelivers)
+    return false;
+  bool possible = !op.finishing;
+  for (const Member& member : proposals_[world.decided[op.epoch]].view.members) {
+    const int other = static_cast<int>(member.node.value());
+    const Slot& there = world.slots[other];
+    if (!op.finishing) {
+      possible = possible && (world.given[step][op.epoch] >> other & 1) != 0;
+    } else if (there.alive && !there.out && there.ops[step].phase == ToyOp::kHeld) {
+      possible = possible || there.ops[step].epoch == op.epoch;
+    }
+  }
+  if (!possible) return false;
+  op.phase = ToyOp::kHeld;
+  op.finishing = false;
+  world.delivered[node][slot.incarnation - 1][step] = op.epoch;
+  return true;
+}
+
+bool Explorer::Rejoin(World& world, int node) {
+  Slot& slot = world.slots[node];
+  const bool amnesia = options_.bug == PlantedBug::kAmnesia;
+  Slot fresh;
+  fresh.incarnation = amnesia ? slot.incarnation : slot.incarnation + 1;
+  Membership membership(NodeId(node), IncarnationOf(node, fresh.incarnation));
+  if (amnesia) {
+    fresh = slot;
+    fresh.alive = true;
+    if (auto installed = memberships_[slot.membership].installed())
+      membership.OnInstall({*installed});
+  }
+  slot = fresh;
+  SetMembership(slot, membership);
+  return true;
+}
+
+const View& Explorer::ViewBefore(const World& world, const View& view) const {
+  return proposals_[world.decided[view.epoch.value() - 1]].view;
+}
+
+bool Explorer::TakeOver(World& world, uint32_t heard) {
+  const Proposal* latest = nullptr;
+  std::set<NodeId> nodes;
+  for (int node = 0; node < kNodes; ++node) {
+    const Slot& slot = world.slots[node];
+    if ((heard >> node & 1) == 0) continue;
+    if (!slot.alive || slot.out) return false;
+    const auto& installed = memberships_[slot.membership].installed();
+    if (!installed) return false;
+    if (latest == nullptr || installed->view.epoch > latest->view.epoch) latest = &*installed;
+  }
+  if (latest == nullptr) return false;
+  for (int node = 0; node < kNodes; ++node) {
+    const Incarnation incarnation = IncarnationOf(node, world.slots[node].incarnation);
+    if ((heard >> node & 1) != 0 && latest->view.Contains(NodeId(node), incarnation)) {
+      nodes.insert(NodeId(node));
+    }
+  }
+  if (!IsQuorum(latest->view, nodes)) return false;
+  const Proposal view = *latest;
+  --world.restarts;
+  ++world.coordinator;
+  world.view = ProposalId(view);
+  world.took_over = options_.bug != PlantedBug::kFrozenForEver;
+  // The streams to its predecessor are closed; what was not read from them before is lost.
+  std::erase_if(world.messages, [&](uint32_t id) {
+    return messages_[id].to_member && !std::holds_alternative<Install>(messages_[id].down);
+  });
+  SendInstalls(world, view, ViewBefore(world, view.view));
+  const Proposer proposer(kCoordinator, {.high = 1, .low = 99u + world.coordinator},
+                          options_.steps_ahead);
+  world.proposer = proposers_.Id(proposer.Fingerprint(), proposer);
+  return true;
+}
+
+bool Explorer::Learn(World& world, int node) {
+  const Slot& slot = world.slots[node];
+  if (!slot.alive || slot.out) return false;
+  const auto& installed = memberships_[slot.membership].installed();
+  if (!installed || installed->view.epoch <= proposals_[world.view].view.epoch) return false;
+  const Proposal view = *installed;
+  Proposer proposer = proposers_[world.proposer];
+  proposer.Forget();
+  world.view = ProposalId(view);
+  world.took_over = options_.bug != PlantedBug::kFrozenForEver;
+  SendInstalls(world, view, ViewBefore(world, view.view));
+  world.proposer = proposers_.Id(proposer.Fingerprint(), proposer);
+  return true;
+}
+
+}  // namespace perigee
