@@ -16,8 +16,10 @@ release_build() {
   cmake --preset release && cmake --build build -j "$perigee_jobs"
 }
 
+# Sanitizers make the exhaustive tests several times slower.
 asan_build() {
-  cmake --preset asan -DPERIGEE_CORES_ONLY=ON && cmake --build build-asan -j "$perigee_jobs"
+  cmake --preset asan -DPERIGEE_CORES_ONLY=ON -DPERIGEE_TEST_TIMEOUT=1200 &&
+    cmake --build build-asan -j "$perigee_jobs"
 }
 
 step "packages" tests/install_packages.sh build
