@@ -84,11 +84,13 @@ class Cluster {
 
   // ---- What happens to nodes; not from inside an Application. Without effect where it does not
   // apply. ----
-  void StartNode(NodeId id);
-  void Kill(NodeId id);      // SIGKILL: the peers hear nothing more, the stream closes
-  void PowerOff(NodeId id);  // the machine is gone: the stream does not even close
-  void Restart(NodeId id);   // Kill, where it still runs, and a new incarnation
-  void Stop(NodeId id);      // SIGSTOP: input piles up and is handled after Continue
+  void StartNode(NodeId id);  // one of those who may found the job
+  void Kill(NodeId id);       // SIGKILL: the peers hear nothing more, the stream closes
+  void PowerOff(NodeId id);   // the machine is gone: the stream does not even close
+  // Kill, where it still runs, and a new incarnation that only joins; also for nodes that come
+  // later.
+  void Restart(NodeId id);
+  void Stop(NodeId id);  // SIGSTOP: input piles up and is handled after Continue
   void Continue(NodeId id);
   void KillCoordinator();
   void RestartCoordinator();
