@@ -18,7 +18,7 @@ fi
 arguments=(--nodes 6 --rate 200Mbit --delay 10ms --loss 1%)
 if [ "${1:-}" = --quick ]; then
   shift
-  arguments+=(--steps 80 --microbatches 12)
+  arguments+=(--microbatches 12)
 fi
 
 tests/install_packages.sh build

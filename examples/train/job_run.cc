@@ -35,10 +35,10 @@ std::string Seconds(absl::Duration duration) {
 Scene Scene::Demo(const TrainOptions& options, absl::Duration length) {
   Scene scene;
   const uint32_t dark = options.nodes - 1;
-  const absl::Duration dark_time = std::max(absl::Seconds(4), 0.1 * length);
+  const absl::Duration dark_time = std::max(absl::Seconds(3), 0.1 * length);
   // Early, so that both intervals lie inside a run that turns out twice as fast as foreseen.
-  const absl::Duration first = std::max(absl::Seconds(8), 0.15 * length);
-  const absl::Duration second = std::max(first + dark_time + absl::Seconds(10), 0.4 * length);
+  const absl::Duration first = std::max(absl::Seconds(7), 0.15 * length);
+  const absl::Duration second = std::max(first + dark_time + absl::Seconds(8), 0.4 * length);
   scene.dark = {{dark, first, first + dark_time}, {dark, second, second + dark_time}};
   scene.kills = {{options.nodes / 2 - 1, options.steps * 7 / 10}};
   return scene;
