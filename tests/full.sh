@@ -6,7 +6,8 @@
 #   PERIGEE_SEEDS=200 PERIGEE_FUZZ_SECONDS=60 tests/full.sh    a short rehearsal
 #
 # 1. formatting and clang-tidy; 2. clang with warnings as errors; 3. the leaves with threads under
-# ThreadSanitizer; 4. thousands of simulation seeds; 5. ten minutes of each fuzz target.
+# ThreadSanitizer; 4. thousands of simulation seeds; 5. real jobs whose members and coordinator are
+# killed and stopped at random moments; 6. ten minutes of each fuzz target.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tests/steps.sh
@@ -44,6 +45,14 @@ seed_tests() {
   PERIGEE_SEEDS=$seeds tests_in build-dev -L core
 }
 
+# Each seed is a job of real processes and its twin without faults, compared bit for bit.
+churn() {
+  local seed
+  for seed in $(seq "${PERIGEE_CHURN_SEEDS:-5}"); do
+    build/bin/example-train --faults churn --steps 120 --microbatches 12 --seed "$seed" || return 1
+  done
+}
+
 step "the short run" env PERIGEE_FUZZ_SECONDS=1 tests/run.sh
 step "packages" tests/install_packages.sh build fuzz lint
 find_clang
@@ -54,6 +63,7 @@ step "clang-tidy" check_tidy
 step "thread sanitizer build" tsan_build
 step "thread sanitizer tests of the leaves" tsan_tests
 step "$seeds seeds" seed_tests
+step "churn" churn
 step "fuzz" fuzz_targets "${PERIGEE_FUZZ_SECONDS:-600}"
 summary
 echo "full.sh: all passed"

@@ -22,6 +22,7 @@ namespace {
 constexpr absl::Duration kStartDeadline = absl::Seconds(20);
 constexpr absl::Duration kStall = absl::Seconds(90);
 constexpr absl::Duration kRestartAfter = absl::Seconds(1);
+constexpr absl::Duration kStopFor = absl::Seconds(3);
 constexpr absl::Duration kStatesEvery = absl::Seconds(2);
 constexpr absl::Duration kAskDeadline = absl::Seconds(10);
 constexpr char kDarkLead[] = "4s";
@@ -32,20 +33,12 @@ std::string Seconds(absl::Duration duration) {
 
 }  // namespace
 
-Scene Scene::Demo(const TrainOptions& options, absl::Duration length) {
-  Scene scene;
-  const uint32_t dark = options.nodes - 1;
-  const absl::Duration dark_time = std::max(absl::Seconds(3), 0.1 * length);
-  // Early, so that both intervals lie inside a run that turns out twice as fast as foreseen.
-  const absl::Duration first = std::max(absl::Seconds(7), 0.15 * length);
-  const absl::Duration second = std::max(first + dark_time + absl::Seconds(8), 0.4 * length);
-  scene.dark = {{dark, first, first + dark_time}, {dark, second, second + dark_time}};
-  scene.kills = {{options.nodes / 2 - 1, options.steps * 7 / 10}};
-  return scene;
-}
-
 JobRun::JobRun(const TrainOptions& options, Scene scene, Display& display)
-    : options_(options), scene_(std::move(scene)), display_(display), workers_(options.nodes) {
+    : options_(options),
+      scene_(std::move(scene)),
+      display_(display),
+      script_(scene_, options),
+      workers_(options.nodes) {
   result_.losses.resize(options.steps);
 }
 
@@ -57,11 +50,13 @@ absl::StatusOr<JobResult> JobRun::Run() {
   next_states_ = start_ + kStatesEvery;
   PERIGEE_RETURN_IF_ERROR(WritePlan());
   PERIGEE_RETURN_IF_ERROR(StartCoordinator());
+  display_.Line(absl::StrCat("perigeed on ", address_, ", logs in ", folder_));
   for (uint32_t node = 0; node < options_.nodes; ++node) {
     PERIGEE_RETURN_IF_ERROR(StartWorker(node));
   }
   while (!AllFinished()) PERIGEE_RETURN_IF_ERROR(Turn());
   result_.wall = absl::Now() - start_;
+  result_.faults = log_.records();
   for (uint64_t step = 0; step < options_.steps; ++step) {
     auto it = contributions_.find(step);
     if (it == contributions_.end()) {
@@ -100,7 +95,7 @@ absl::Status JobRun::WritePlan() {
 absl::Status JobRun::StartCoordinator() {
   std::vector<std::string> argv = {SiblingProgram("perigeed"),
                                    "--listen",
-                                   "127.0.0.1:0",
+                                   address_.empty() ? "127.0.0.1:0" : address_,
                                    "--insecure",
                                    "--dark-lead",
                                    kDarkLead};
@@ -109,17 +104,17 @@ absl::Status JobRun::StartCoordinator() {
   }
   PERIGEE_ASSIGN_OR_RETURN(coordinator_,
                            ChildProcess::Start(argv, absl::StrCat(folder_, "/perigeed.log")));
+  bool ready = false;
   ReadLines({&*coordinator_}, absl::Now() + kStartDeadline, [&](size_t, const std::string& line) {
     const std::vector<std::string> parts = absl::StrSplit(line, " ready on ");
     if (parts.size() < 2) return true;
     const std::vector<std::string> words = absl::StrSplit(parts[1], absl::ByAnyChar(" ,"));
     address_ = words[0];
+    ready = true;
     return false;
   });
-  if (address_.empty())
-    return absl::UnavailableError(absl::StrCat("perigeed does not start", LastWords("perigeed")));
-  display_.Line(absl::StrCat("perigeed on ", address_, ", logs in ", folder_));
-  return absl::OkStatus();
+  if (ready) return absl::OkStatus();
+  return absl::UnavailableError(absl::StrCat("perigeed does not start", LastWords("perigeed")));
 }
 
 absl::Status JobRun::StartWorker(uint32_t node) {
@@ -174,7 +169,8 @@ absl::Status JobRun::Turn() {
     absl::SleepFor(absl::Milliseconds(20));
   }
   PERIGEE_RETURN_IF_ERROR(CheckWorkers());
-  PERIGEE_RETURN_IF_ERROR(RestartAndKill());
+  PERIGEE_RETURN_IF_ERROR(Restart());
+  if (const auto fault = script_.Next(absl::Now(), State())) Strike(*fault);
   const absl::Time now = absl::Now();
   if (now >= next_states_) {
     ReadStates();
@@ -202,24 +198,69 @@ absl::Status JobRun::CheckWorkers() {
   return absl::OkStatus();
 }
 
-absl::Status JobRun::RestartAndKill() {
+absl::Status JobRun::Restart() {
   const absl::Time now = absl::Now();
   for (uint32_t node = 0; node < workers_.size(); ++node) {
-    if (workers_[node].process || now < workers_[node].restart_at) continue;
+    Worker& worker = workers_[node];
+    if (now >= worker.continue_at) {
+      display_.Line(absl::StrCat("node ", node, " gets SIGCONT"));
+      worker.process->Signal(SIGCONT);
+      worker.continue_at = absl::InfiniteFuture();
+    }
+    if (worker.process || now < worker.restart_at) continue;
     display_.Line(absl::StrCat("node ", node, " is started again"));
     PERIGEE_RETURN_IF_ERROR(StartWorker(node));
   }
-  while (!scene_.kills.empty() && contributions_.contains(scene_.kills.front().at_step)) {
-    const uint32_t node = scene_.kills.front().node;
-    scene_.kills.erase(scene_.kills.begin());
-    Worker& worker = workers_[node];
-    if (!worker.process || worker.finished) continue;
-    display_.Line(absl::StrCat("node ", node, " (pid ", worker.process->pid(), ") gets SIGKILL"));
-    worker.process->Signal(SIGKILL);
-    worker.restart_at = now + kRestartAfter;
-    ++result_.kills;
+  if (now < coordinator_restart_at_) return absl::OkStatus();
+  display_.Line("perigeed is started again");
+  coordinator_restart_at_ = absl::InfiniteFuture();
+  return StartCoordinator();
+}
+
+JobState JobRun::State() const {
+  JobState state;
+  if (!contributions_.empty()) state.step = contributions_.rbegin()->first;
+  state.whole = members_ == workers_.size() && connected_.size() == workers_.size() &&
+                coordinator_restart_at_ == absl::InfiniteFuture();
+  for (const Worker& worker : workers_) {
+    state.whole = state.whole && worker.process && !worker.finished &&
+                  worker.continue_at == absl::InfiniteFuture();
   }
-  return absl::OkStatus();
+  return state;
+}
+
+void JobRun::Strike(const Fault& fault) {
+  const absl::Time now = absl::Now();
+  if (fault.kind == Fault::Kind::kKillCoordinator) {
+    coordinator_->Signal(SIGKILL);
+    coordinator_restart_at_ = now + kRestartAfter;
+    connected_.clear();
+  } else {
+    Worker& worker = workers_[fault.node];
+    if (!worker.process || worker.finished) return;
+    if (fault.kind == Fault::Kind::kKill) {
+      worker.process->Signal(SIGKILL);
+      worker.restart_at = now + kRestartAfter;
+      connected_.erase(fault.node);
+      ++result_.kills;
+    } else {
+      worker.process->Signal(SIGSTOP);
+      worker.continue_at = now + kStopFor;
+    }
+  }
+  display_.Line(absl::StrCat(ToString(fault), " after step ", State().step.value_or(0)));
+  log_.OnFault(now, fault, State());
+  // Until a view has everybody again.
+  if (fault.kind != Fault::Kind::kKillCoordinator) members_ = 0;
+}
+
+void JobRun::Show(const FaultRecord* record) {
+  if (record == nullptr) return;
+  const bool coordinator = record->fault.kind == Fault::Kind::kKillCoordinator;
+  display_.Line(absl::StrFormat(
+      "%s: %s %.2f s", ToString(record->fault),
+      coordinator ? "perigeed is back, longest time between two steps" : "the others went on after",
+      absl::ToDoubleSeconds(*record->pause)));
 }
 
 // ---- What the members say. ----
@@ -250,13 +291,15 @@ void JobRun::OnStep(uint32_t node, const nlohmann::json& json) {
     return;
   }
   last_progress_ = absl::Now();
+  members_ = json.value("members", 0u);
+  Show(log_.OnStep(last_progress_, json.value("epoch", uint64_t{0})));
   result_.losses[step] = loss;
   result_.step_seconds.push_back(json.value("step_seconds", 0.0));
   const double allreduce = json.value("allreduce_seconds", 0.0);
   display_.Step({.step = step,
                  .steps = options_.steps,
                  .loss = loss,
-                 .members = json.value("members", 0u),
+                 .members = members_,
                  .allreduce_seconds = allreduce,
                  .goodput_bps = allreduce > 0 ? 8 * json.value("bytes", 0.0) / allreduce : 0,
                  .packets_lost = json.value("packets_lost", uint64_t{0}),
@@ -268,11 +311,25 @@ void JobRun::OnNotice(uint32_t node, const nlohmann::json& json) {
   const std::string text = json.value("text", "");
   if (kind == "dark") ++result_.dark_count;
   if (kind == "state") ++result_.rejoins;
-  if (kind == "coordinator" && text == "connected") return;
+  if (kind == "coordinator") return OnConnection(node, text);
   // What all members say is shown once.
-  const bool shared = kind == "view" || kind == "coordinator";
+  const bool shared = kind == "view";
   if (shared && !notices_shown_.insert(text).second) return;
   display_.Line(shared ? text : absl::StrCat("node ", node, ": ", kind, ": ", text));
+}
+
+// Losing the coordinator is shown once, for the first that notices.
+void JobRun::OnConnection(uint32_t node, const std::string& text) {
+  if (text != "connected") {
+    connected_.erase(node);
+    if (!coordinator_gone_) display_.Line(absl::StrCat("node ", node, ": ", text));
+    coordinator_gone_ = true;
+    return;
+  }
+  connected_.insert(node);
+  if (connected_.size() < workers_.size()) return;
+  coordinator_gone_ = false;
+  Show(log_.OnCoordinatorBack(absl::Now()));
 }
 
 // ---- The coordinator. ----

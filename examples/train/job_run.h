@@ -14,29 +14,11 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "examples/train/display.h"
+#include "examples/train/faults.h"
 #include "examples/train/options.h"
 #include "runtime/cli/child_process.h"
 
 namespace perigee {
-
-// What befalls the members. Times count from the start of the run.
-struct Scene {
-  struct Dark {
-    uint32_t node = 0;
-    absl::Duration begins;
-    absl::Duration ends;
-  };
-  struct Kill {
-    uint32_t node = 0;
-    uint64_t at_step =
-        0;  // SIGKILL when the first member reports this step; started again 1 s later
-  };
-  std::vector<Dark> dark;
-  std::vector<Kill> kills;
-
-  // A node that goes dark twice, and another that is killed, spread over a run of about `length`.
-  static Scene Demo(const TrainOptions& options, absl::Duration length);
-};
 
 struct JobResult {
   std::map<uint32_t, std::string> digests;  // of the final state, by node
@@ -44,7 +26,8 @@ struct JobResult {
   uint64_t steps_lost = 0;                  // steps that no member applied
   uint64_t samples_lost = 0;  // microbatches that were missing in the sums that were applied
   bool losses_agree = true;   // all members reported the same loss for every step
-  uint32_t kills = 0;
+  uint32_t kills = 0;         // of members
+  std::vector<FaultRecord> faults;
   uint32_t dark_count = 0;  // how often a member left for a dark interval
   uint32_t rejoins = 0;     // states that were fetched from a peer
   std::vector<double> step_seconds;
@@ -67,6 +50,7 @@ class JobRun {
     std::optional<ChildProcess> process;
     bool finished = false;
     absl::Time restart_at = absl::InfiniteFuture();
+    absl::Time continue_at = absl::InfiniteFuture();  // it is stopped until then
   };
 
   absl::Status StartCoordinator();
@@ -74,10 +58,14 @@ class JobRun {
   absl::Status WritePlan();
   absl::Status Turn();
   absl::Status CheckWorkers();
-  absl::Status RestartAndKill();
+  absl::Status Restart();
+  void Strike(const Fault& fault);
+  JobState State() const;
+  void Show(const FaultRecord* record);
   void OnLine(uint32_t node, const std::string& line);
   void OnStep(uint32_t node, const nlohmann::json& step);
   void OnNotice(uint32_t node, const nlohmann::json& notice);
+  void OnConnection(uint32_t node, const std::string& text);
   void ReadStates();
   bool AllFinished() const;
   nlohmann::ordered_json AskCoordinator(const std::string& what);
@@ -91,9 +79,15 @@ class JobRun {
   std::string address_;
   absl::Time start_;
   std::optional<ChildProcess> coordinator_;
+  absl::Time coordinator_restart_at_ = absl::InfiniteFuture();
+  FaultScript script_;
+  FaultLog log_;
   std::vector<Worker> workers_;
   JobResult result_;
   std::map<uint64_t, uint32_t> contributions_;  // by step, of the first report
+  uint32_t members_ = 0;                        // of the view that the last step was summed in
+  std::set<uint32_t> connected_;                // to the coordinator
+  bool coordinator_gone_ = false;               // and that was shown
   std::set<std::string> notices_shown_;
   absl::Time last_progress_;
   absl::Time next_states_;

@@ -31,6 +31,17 @@ double Median(std::vector<double> values) {
   return *middle;
 }
 
+// The pause that a share `q` of the faults does not exceed; seconds.
+double Pause(const std::vector<FaultRecord>& faults, double q) {
+  std::vector<double> pauses;
+  for (const FaultRecord& record : faults) {
+    if (record.pause) pauses.push_back(absl::ToDoubleSeconds(*record.pause));
+  }
+  if (pauses.empty()) return 0;
+  std::sort(pauses.begin(), pauses.end());
+  return pauses[static_cast<size_t>(q * static_cast<double>(pauses.size() - 1))];
+}
+
 // How long the run should take, from the cost of a microbatch on this machine and the formula of
 // the ring. Only places the dark intervals of the demo inside the run.
 absl::StatusOr<absl::Duration> PredictLength(const TrainOptions& options) {
@@ -80,6 +91,12 @@ std::vector<Check> Compare(const TrainOptions& options, const Scene& scene, cons
   checks.push_back({"the final parameters are those of the run without faults, bit for bit",
                     AllEqual(clean.digests) && !clean.digests.empty() &&
                         clean.digests.begin()->second == faults.digests.begin()->second});
+  checks.push_back(
+      {absl::StrCat("the others went on after every fault (", faults.faults.size(), ")"),
+       !faults.faults.empty() &&
+           std::all_of(faults.faults.begin(), faults.faults.end(),
+                       [](const FaultRecord& record) { return record.pause; })});
+  if (scene.churn) return checks;
   checks.push_back({absl::StrCat("the scene took place: dark ", scene.dark.size(), " times (seen ",
                                  faults.dark_count, "), killed ", scene.kills.size(),
                                  " times (seen ", faults.kills, ")"),
@@ -113,6 +130,15 @@ void Fill(Report& report, const TrainOptions& options, const JobResult& faults,
                          : nlohmann::ordered_json(nullptr);
   fields["digest_without_faults"] = clean.digests.begin()->second;
   fields["kills"] = faults.kills;
+  fields["faults"] = nlohmann::ordered_json::array();
+  for (const FaultRecord& record : faults.faults) {
+    fields["faults"].push_back(
+        {{"what", ToString(record.fault)},
+         {"step", record.step},
+         {"pause_seconds", record.pause
+                               ? nlohmann::ordered_json(absl::ToDoubleSeconds(*record.pause))
+                               : nlohmann::ordered_json(nullptr)}});
+  }
   fields["dark"] = faults.dark_count;
   fields["rejoins"] = faults.rejoins;
   fields["packets_lost"] = faults.packets_lost;
@@ -142,6 +168,11 @@ void PrintSummary(Display& display, const TrainOptions& options, const JobResult
   display.Line(absl::StrFormat("loss %.4f -> %.4f", faults.losses.front(), faults.losses.back()));
   display.Line(absl::StrFormat("packets lost %d, repaired %d", faults.packets_lost,
                                faults.packets_repaired));
+  if (!faults.faults.empty()) {
+    display.Line(
+        absl::StrFormat("faults %d; without a finished step for at most %.2f s (median %.2f)",
+                        faults.faults.size(), Pause(faults.faults, 1), Pause(faults.faults, 0.5)));
+  }
   display.Line(absl::StrFormat(
       "time per step: median %.3f s without faults, %.3f s with; whole run %.1f s and %.1f s",
       Median(clean.step_seconds), Median(faults.step_seconds), absl::ToDoubleSeconds(clean.wall),
@@ -166,9 +197,12 @@ absl::Status RunLauncher(const TrainOptions& asked) {
     }
     scene = Scene::Demo(options, length);
   }
+  scene.churn = options.faults == "churn";
   const std::string job = absl::StrCat(options.nodes, " members, ", options.steps, " steps, ",
                                        options.loss * 100, " % loss");
-  display.Begin(absl::StrCat(job, scene.dark.empty() ? "" : ", with dark intervals and a kill"));
+  display.Begin(absl::StrCat(job, options.faults == "demo"    ? ", with dark intervals and a kill"
+                                  : options.faults == "churn" ? ", with faults at random moments"
+                                                              : ""));
   PERIGEE_ASSIGN_OR_RETURN(const JobResult faults, JobRun(options, scene, display).Run());
   display.End();
   JobResult clean = faults;

@@ -27,7 +27,7 @@ absl::Status Run(const TrainOptions& options) {
   if (options.member >= 0) return RunMember(options);
   if (options.faults != "none" && options.nodes < 4) {
     return absl::InvalidArgumentError(
-        "--faults demo takes two members out: give at least 4 --nodes, or --faults none");
+        "--faults takes members out: give at least 4 --nodes, or --faults none");
   }
   return RunLauncher(options);
 }
@@ -53,8 +53,10 @@ int Main(int argc, char** argv) {
   app.add_option("--seed", options.seed, "Seed of parameters and data order")
       ->capture_default_str();
   app.add_option("--faults", options.faults,
-                 "demo: two dark intervals and a kill, compared with a run without; or none")
-      ->check(CLI::IsMember({"demo", "none"}))
+                 "demo: two dark intervals and a kill; churn: members and perigeed killed, members "
+                 "stopped, at random moments by the seed; both are compared with a run without; "
+                 "or none")
+      ->check(CLI::IsMember({"demo", "churn", "none"}))
       ->capture_default_str();
   AddRate(app, "--rate", &options.rate_bytes_per_second, "Capacity of each directed link");
   AddTime(app, "--delay", &options.delay, "One-way delay of each link");
