@@ -13,7 +13,6 @@
 namespace perigee {
 namespace {
 
-constexpr int kContinueRoundsMax = 400;
 constexpr double kRareShare = 0.03;  // of crashes, proposals and the like in random walks
 
 template <typename T>

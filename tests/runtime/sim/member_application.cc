@@ -10,7 +10,6 @@ namespace {
 
 constexpr uint8_t kGuard = 0xa5;
 constexpr size_t kGuardBytes = 16;
-constexpr size_t kStatesKeptMax = 16;
 
 // Room for `bytes` behind guard bytes, not aligned to anything.
 std::vector<uint8_t> Guarded(size_t bytes, size_t offset) {
