@@ -231,13 +231,16 @@ void Coordinator::OnLeave(absl::Time now, MemberRecord& record, const Leave& lea
 }
 
 void Coordinator::OnSuspect(absl::Time now, const MemberRecord& reporter, const Suspect& suspect) {
-  AddEvent(now, "suspect", suspect.node,
-           absl::StrCat("node ", reporter.node.value(), " has not heard it for ",
-                        absl::FormatDuration(suspect.silent_for)));
   auto it = state_.members.find(suspect.node);
   if (it == state_.members.end() || it->second.incarnation != suspect.incarnation) return;
   if (suspect.silent_for < SilenceLimit() || !InView(reporter)) return;
-  it->second.suspected_by[reporter.node] = now;
+  auto [said, first] = it->second.suspected_by.try_emplace(reporter.node, now);
+  if (first || now - said->second > 2 * SilenceLimit()) {
+    AddEvent(now, "suspect", suspect.node,
+             absl::StrCat("node ", reporter.node.value(), " has not heard it for ",
+                          absl::FormatDuration(suspect.silent_for)));
+  }
+  said->second = now;
   changed_ = true;
 }
 

@@ -304,6 +304,14 @@ void Node::SendBeat(absl::Time now) {
                    .loop_lateness = loop_lateness_,
                    .stats = stats_,
                    .ops = OpReports(now)});
+  // Again and again: what counts is how long the silence lasts, and a suspicion grows old.
+  for (const auto& [node, last_heard] : silent_) SendSuspicion(now, node, last_heard);
+}
+
+void Node::SendSuspicion(absl::Time now, NodeId node, absl::Time last_heard) {
+  const auto peer = peers_.find(node);
+  if (peer == peers_.end() || plan_.IsDark(node, now) || plan_.IsDark(options_.self, now)) return;
+  SendControl(Suspect{.node = node, .incarnation = peer->second, .silent_for = now - last_heard});
 }
 
 void Node::DrainEndpoint(absl::Time now) {
@@ -332,10 +340,11 @@ void Node::OnTransportEvent(absl::Time now, const TransportEvent& event) {
     // to do with it.
     if (message.ok()) OnPeerMessage(now, control->peer, *message);
   } else if (const auto* silent = std::get_if<PeerSilent>(&event)) {
-    const auto peer = peers_.find(silent->peer);
-    if (peer == peers_.end()) return;
-    SendControl(Suspect{
-        .node = silent->peer, .incarnation = peer->second, .silent_for = now - silent->last_heard});
+    if (!peers_.contains(silent->peer)) return;  // it left by plan
+    silent_[silent->peer] = silent->last_heard;
+    SendSuspicion(now, silent->peer, silent->last_heard);
+  } else if (const auto* heard = std::get_if<PeerHeard>(&event)) {
+    silent_.erase(heard->peer);
   }
 }
 

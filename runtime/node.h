@@ -235,6 +235,7 @@ class Node {
   void Emit(NodeEvent event);
   void SendControl(MemberMessage message);
   void SendBeat(absl::Time now);
+  void SendSuspicion(absl::Time now, NodeId node, absl::Time last_heard);
   void DrainEndpoint(absl::Time now);
   void OnTransportEvent(absl::Time now, const TransportEvent& event);
 
@@ -311,6 +312,7 @@ class Node {
   std::deque<ReduceTask> reduces_;
   std::map<NodeId, Incarnation> peers_;
   std::map<NodeId, absl::Time> lingering_;
+  std::map<NodeId, absl::Time> silent_;  // peers that do not answer, and when they last did
 
   bool connected_ = false;
   bool active_ = false;

@@ -130,6 +130,7 @@ void Node::UpdatePeers(absl::Time now, bool fence) {
     auto it = wanted.find(node);
     if (it != wanted.end() && it->second == incarnation) continue;
     peer_done_.erase(node);
+    silent_.erase(node);
     if (fence) {
       endpoint_.RemovePeer(node);
     } else {

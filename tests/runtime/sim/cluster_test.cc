@@ -228,6 +228,26 @@ TEST_F(ClusterTest, AStoppedMemberThatWakesIsToldToRejoin) {
   EXPECT_EQ(sum(2, LastStep(2)).value, 15);
 }
 
+// The coordinator hears it well; its peers do not.
+TEST_F(ClusterTest, AMemberWhosePeersCannotReachItIsTakenOut) {
+  for (const bool both_ways : {true, false}) {
+    diaries_.clear();
+    Begin(4);
+    ASSERT_TRUE(RunToStep(5));
+    for (uint32_t peer : {0, 1, 3}) {
+      cluster_->SetDown(NodeId(2), NodeId(peer), true);
+      if (both_ways) cluster_->SetDown(NodeId(peer), NodeId(2), true);
+    }
+    const absl::Time cut_at = cluster_->now();
+    ASSERT_TRUE(RunUntil([&] { return view(0).size() == 3; })) << both_ways;
+    EXPECT_LE(cluster_->now() - cut_at, absl::Seconds(2)) << both_ways;
+    ASSERT_TRUE(RunUntil([&] { return !diary(2).left.empty(); })) << both_ways;
+    const uint64_t last = LastStep(0) + 10;
+    ASSERT_TRUE(RunUntil([&] { return LastStep(0) >= last && LastStep(1) >= last; })) << both_ways;
+    EXPECT_EQ(sum(1, last).value, 10 - 3);
+  }
+}
+
 TEST_F(ClusterTest, WithoutTheCoordinatorTheOpsGoOn) {
   Begin(4);
   ASSERT_TRUE(RunToStep(5));
