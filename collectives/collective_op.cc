@@ -326,8 +326,7 @@ void CollectiveOp::TakeFinal(uint32_t step, const Frame& frame) {
 }
 
 std::string CollectiveOp::Where(const Step& step) const {
-  const std::string chunk =
-      absl::StrCat("op ", ToString(context_.op), " chunk ", step.chunk.value());
+  std::string chunk = absl::StrCat("op ", ToString(context_.op), " chunk ", step.chunk.value());
   if (!IsReceive(step)) return chunk;
   return absl::StrCat(chunk, " from node ", PeerOf(step).value());
 }

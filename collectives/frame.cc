@@ -40,7 +40,7 @@ bool HasBitsOutside(const ContributionSet& set) {
 }  // namespace
 
 size_t FrameBytes(uint32_t universe_max) {
-  return kHeaderBytes + (universe_max + 63) / 64 * 8 + kDigestBytes;
+  return kHeaderBytes + (size_t{universe_max} + 63) / 64 * 8 + kDigestBytes;
 }
 
 void EncodeFrame(const Frame& frame, absl::Span<const uint8_t> body, absl::Span<uint8_t> trailer) {

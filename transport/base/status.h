@@ -35,9 +35,11 @@ namespace perigee::internal {
   } while (false)
 
 // PERIGEE_ASSIGN_OR_RETURN(auto view, LoadView(path));
+// NOLINTBEGIN(bugprone-macro-parentheses): the arguments are names and declarations.
 #define PERIGEE_ASSIGN_OR_RETURN(target, expression) \
   PERIGEE_ASSIGN_OR_RETURN_INNER(PERIGEE_CONCAT(perigee_statusor_, __LINE__), target, expression)
 #define PERIGEE_ASSIGN_OR_RETURN_INNER(statusor, target, expression) \
   auto statusor = (expression);                                      \
   if (!statusor.ok()) return std::move(statusor).status();           \
   target = *std::move(statusor)
+// NOLINTEND(bugprone-macro-parentheses)
