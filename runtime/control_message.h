@@ -65,7 +65,7 @@ struct OpReport {
 };
 // Small numbers for people; the coordinator only shows them.
 struct MemberStats {
-  double loss = 0;
+  double training_loss = 0;  // mean over the step; 0: nothing is trained
   double allreduce_seconds = 0;
   double goodput_bps = 0;
   uint64_t packets_lost = 0;

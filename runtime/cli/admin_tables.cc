@@ -78,7 +78,9 @@ std::vector<Cell> NodeCells(const proto::NodeRow& row, absl::Time now) {
   } else {
     cells.emplace_back();
   }
-  cells.push_back(PercentCell(stats.loss()));
+  cells.emplace_back(
+      stats.training_loss() == 0 ? "" : absl::StrFormat("%.4f", stats.training_loss()),
+      stats.training_loss());
   cells.emplace_back(absl::StrFormat("%.3f", stats.allreduce_seconds()), stats.allreduce_seconds());
   cells.emplace_back(stats.goodput_bps() == 0 ? "" : FormatRate(stats.goodput_bps() / kBitsPerByte),
                      stats.goodput_bps());
@@ -157,7 +159,7 @@ Table NodesTable(const proto::NodesReply& reply) {
                {"epoch"},
                {"step"},
                {"last_heard"},
-               {"loss"},
+               {"training_loss"},
                {"allreduce_seconds", kWide},
                {"goodput_bps", kWide},
                {"packets_lost", kWide},

@@ -117,7 +117,7 @@ absl::StatusOr<MemberMessage> FromProto(const proto::Beat& in) {
   out.epoch = Epoch(in.epoch());
   out.active = in.active();
   out.loop_lateness = absl::Nanoseconds(in.loop_lateness_ns());
-  out.stats = {.loss = Finite(in.stats().loss()),
+  out.stats = {.training_loss = Finite(in.stats().training_loss()),
                .allreduce_seconds = Finite(in.stats().allreduce_seconds()),
                .goodput_bps = Finite(in.stats().goodput_bps()),
                .packets_lost = in.stats().packets_lost(),

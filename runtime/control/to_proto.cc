@@ -204,9 +204,9 @@ proto::OpReport ToProto(const OpReport& in) {
 }
 
 proto::MemberStats ToProto(const MemberStats& in) {
-  const auto& [loss, allreduce_seconds, goodput_bps, packets_lost, packets_repaired] = in;
+  const auto& [training_loss, allreduce_seconds, goodput_bps, packets_lost, packets_repaired] = in;
   proto::MemberStats out;
-  out.set_loss(loss);
+  out.set_training_loss(training_loss);
   out.set_allreduce_seconds(allreduce_seconds);
   out.set_goodput_bps(goodput_bps);
   out.set_packets_lost(packets_lost);

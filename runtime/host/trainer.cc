@@ -242,7 +242,7 @@ absl::StatusOr<Trainer::Outcome> Trainer::RunStep() {
   report_.bytes = reduced_.size() * sizeof(int64_t);
   report_.total = absl::Now() - begin;
   on_step_(report_);
-  comm_->SetStats({.loss = report_.loss,
+  comm_->SetStats({.training_loss = report_.loss,
                    .allreduce_seconds = absl::ToDoubleSeconds(report_.allreduce),
                    .goodput_bps = 8.0 * static_cast<double>(report_.bytes) /
                                   absl::ToDoubleSeconds(report_.allreduce),

@@ -62,19 +62,20 @@ TEST(AdminTables, NodesShowStateHealthAndTheNextEclipse) {
   row->set_epoch(3);
   row->set_step(41);
   row->set_last_heard_ns(absl::ToUnixNanos(kNow - absl::Milliseconds(100)));
-  row->mutable_stats()->set_loss(0.0125);
+  row->mutable_stats()->set_training_loss(2.38671);
   row->set_address("127.0.0.1:7104");
   row->mutable_dark()->set_begins_ns(absl::ToUnixNanos(kNow + absl::Minutes(4)));
   row->mutable_dark()->set_ends_ns(absl::ToUnixNanos(kNow + absl::Minutes(39)));
   row->set_since_ns(absl::ToUnixNanos(kNow));
   row->set_reason("in view 3");
-  EXPECT_EQ(NodesTable(reply).ToText(false),
-            "node  state   connected  votes  epoch  step  last_heard   loss  address         "
-            "dark                                        reason\n"
-            "   4  active  yes            1      3    41  0.1 s ago   1.25%  127.0.0.1:7104  "
-            "2027-01-15T08:04:00Z (in 4 min) for 35 min  in view 3\n");
+  EXPECT_EQ(
+      NodesTable(reply).ToText(false),
+      "node  state   connected  votes  epoch  step  last_heard  training_loss  address         "
+      "dark                                        reason\n"
+      "   4  active  yes            1      3    41  0.1 s ago         2.3867  127.0.0.1:7104  "
+      "2027-01-15T08:04:00Z (in 4 min) for 35 min  in view 3\n");
   const auto json = NodesTable(reply).ToJson()[0];
-  EXPECT_EQ(json["loss"], 0.0125);
+  EXPECT_EQ(json["training_loss"], 2.38671);
   EXPECT_EQ(json["connected"], true);
   EXPECT_EQ(json["last_heard"], "2027-01-15T07:59:59.900Z");
   EXPECT_EQ(json["dark"]["begins"], "2027-01-15T08:04:00.000Z");

@@ -125,7 +125,7 @@ TEST(Convert, MemberMessagesArriveAsTheyWereSent) {
 TEST(Convert, BeatsSuspicionsAndFarewellsArriveAsTheyWereSent) {
   Beat beat{.step = StepId(12), .epoch = Epoch(3), .active = true};
   beat.loop_lateness = absl::Microseconds(17);
-  beat.stats = {.loss = 0.25,
+  beat.stats = {.training_loss = 0.25,
                 .allreduce_seconds = 1.5,
                 .goodput_bps = 2e8,
                 .packets_lost = 9,
@@ -142,7 +142,7 @@ TEST(Convert, BeatsSuspicionsAndFarewellsArriveAsTheyWereSent) {
   EXPECT_EQ(back.epoch, beat.epoch);
   EXPECT_TRUE(back.active);
   EXPECT_EQ(back.loop_lateness, beat.loop_lateness);
-  EXPECT_EQ(back.stats.loss, 0.25);
+  EXPECT_EQ(back.stats.training_loss, 0.25);
   EXPECT_EQ(back.stats.allreduce_seconds, 1.5);
   EXPECT_EQ(back.stats.goodput_bps, 2e8);
   EXPECT_EQ(back.stats.packets_lost, 9u);
@@ -265,10 +265,10 @@ TEST(Convert, LongReasonsAreCutAtACharacterAndOddNumbersAreNotShown) {
   EXPECT_EQ(Get<Leave>(leave).reason, reason.substr(0, kReasonBytesMax - 1));
 
   Beat beat;
-  beat.stats.loss = std::numeric_limits<double>::quiet_NaN();
+  beat.stats.training_loss = std::numeric_limits<double>::quiet_NaN();
   beat.stats.goodput_bps = std::numeric_limits<double>::infinity();
   const auto back = FromProto(ToProto(MemberMessage(beat)));
-  EXPECT_EQ(Get<Beat>(back).stats.loss, 0);
+  EXPECT_EQ(Get<Beat>(back).stats.training_loss, 0);
   EXPECT_EQ(Get<Beat>(back).stats.goodput_bps, 0);
 }
 
