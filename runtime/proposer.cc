@@ -303,7 +303,8 @@ std::string Proposer::Fingerprint() const {
   AppendFingerprint(promises_.size(), &out);
   for (const auto& [node, promise] : promises_) {
     AppendFingerprint(node.value(), &out);
-    AppendFingerprint(promise.started.value() * 4 + promise.any_started * 2 + promise.frozen, &out);
+    AppendFingerprint(promise.started.value() * 4 + (promise.any_started ? 2 : 0) + promise.frozen,
+                      &out);
     AppendFingerprint(promise.status, &out);
     AppendFingerprint(promise.accepted.has_value(), &out);
     if (promise.accepted_ballot) AppendFingerprint(*promise.accepted_ballot, &out);

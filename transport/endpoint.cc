@@ -156,7 +156,7 @@ absl::Status Endpoint::PostReceive(absl::Time now, NodeId peer, const TransferKe
                                    MutableRegion region) {
   State::Place* place = state_->Find(peer);
   if (place == nullptr) return absl::NotFoundError(absl::StrCat("no peer ", peer.value()));
-  const absl::Status status = place->session->PostReceive(key, region);
+  absl::Status status = place->session->PostReceive(key, region);
   state_->Touch(*place);
   return status;
 }
@@ -170,7 +170,7 @@ absl::Status Endpoint::Send(absl::Time now, NodeId peer, const TransferKey& key,
                             TrafficClass traffic_class) {
   State::Place* place = state_->Find(peer);
   if (place == nullptr) return absl::NotFoundError(absl::StrCat("no peer ", peer.value()));
-  const absl::Status status = place->session->Send(key, region, traffic_class);
+  absl::Status status = place->session->Send(key, region, traffic_class);
   state_->Touch(*place);
   return status;
 }
@@ -192,7 +192,7 @@ void Endpoint::CancelEpoch(Epoch epoch) {
 absl::Status Endpoint::SendControl(absl::Time now, NodeId peer, absl::Span<const uint8_t> bytes) {
   State::Place* place = state_->Find(peer);
   if (place == nullptr) return absl::NotFoundError(absl::StrCat("no peer ", peer.value()));
-  const absl::Status status = place->session->SendControl(bytes);
+  absl::Status status = place->session->SendControl(bytes);
   state_->Touch(*place);
   return status;
 }

@@ -130,8 +130,10 @@ void PacketWriter::Ack(const AckRanges& received, absl::Duration hold, bool with
   Fixed(static_cast<uint64_t>(hold_us), 4);
   const size_t count_at = size_;
   Fixed(0, 2);
+  static_assert(AckRanges::kRangesMax <= std::numeric_limits<uint16_t>::max());
+  const auto range_count = static_cast<uint16_t>(received.size());
   uint16_t count = 0;
-  for (; count < received.size(); ++count) {
+  for (; count < range_count; ++count) {
     const PacketRange& range = received.Newest(count);
     const uint64_t length = range.last - range.first;
     const uint64_t gap = count == 0 ? 0 : received.Newest(count - 1).first - range.last - 2;

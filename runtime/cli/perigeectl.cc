@@ -97,7 +97,7 @@ absl::Status ShowOps(const Options& options) {
 absl::Status ShowEvents(const Options& options) {
   PERIGEE_ASSIGN_OR_RETURN(AdminClient client, Connect(options));
   std::vector<proto::Event> events;
-  const absl::Status status = client.Events(options.follow, [&](const proto::Event& event) {
+  absl::Status status = client.Events(options.follow, [&](const proto::Event& event) {
     if (!options.follow) return events.push_back(event);
     if (options.output == "json") {
       Print(EventsTable({event}, absl::Now()).RowJson(0), -1);

@@ -1,5 +1,6 @@
 #include "runtime/cli/when.h"
 
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
 
@@ -18,10 +19,10 @@ std::string FormatSpan(absl::Duration span) {
     return text;
   }
   // Two units' worth of the smaller one is still easy to read: "90 s", but "2 min".
-  if (seconds < 119.5) return absl::StrCat(static_cast<int64_t>(seconds + 0.5), " s");
-  if (seconds < 120 * 60) return absl::StrCat(static_cast<int64_t>(seconds / 60 + 0.5), " min");
-  if (seconds < 48 * 3600) return absl::StrCat(static_cast<int64_t>(seconds / 3600 + 0.5), " h");
-  return absl::StrCat(static_cast<int64_t>(seconds / 86400 + 0.5), " d");
+  if (seconds < 119.5) return absl::StrCat(std::llround(seconds), " s");
+  if (seconds < 120 * 60) return absl::StrCat(std::llround(seconds / 60), " min");
+  if (seconds < 48 * 3600) return absl::StrCat(std::llround(seconds / 3600), " h");
+  return absl::StrCat(std::llround(seconds / 86400), " d");
 }
 
 std::string FormatAgo(absl::Time time, absl::Time now) {

@@ -48,7 +48,7 @@ void MemberStream::Abandon(std::unique_ptr<MemberStream> stream) {
     std::lock_guard lock(mutex);
     channels->push_back(stream->channel_);
   }
-  if (!stream->parted_.exchange(true)) stream.release();
+  if (!stream->parted_.exchange(true)) static_cast<void>(stream.release());
 }
 
 MemberStream::MemberStream(const std::string& address, uint64_t attempt, Events events)

@@ -289,7 +289,7 @@ absl::StatusOr<Trainer::Outcome> Trainer::ReduceGradient() {
     const absl::StatusOr<OpId> op = comm_->Start(GradientRequest());
     if (!op.ok()) return LeftOr(op.status());
     const absl::Duration computed_before = report_.compute;
-    const absl::StatusOr<Outcome> outcome = WaitForGradient(*op);
+    absl::StatusOr<Outcome> outcome = WaitForGradient(*op);
     if (!outcome.ok() || *outcome == Outcome::kLeft) return outcome;
     report_.allreduce = absl::Now() - begin - (report_.compute - computed_before);
     if ((flags_ & kFlagNan) != 0) {

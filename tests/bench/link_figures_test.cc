@@ -19,7 +19,7 @@ LinkModel Model() {
 // Two messages of 1376 · 688 bytes in each phase: at 1376e3 / 2 useful bytes per second each
 // takes 1.376 s.
 struct Example {
-  LinkTraffic traffic{.seed = 1, .bytes = 1376 * 688, .messages = 2};
+  LinkTraffic traffic{.seed = 1, .bytes = uint64_t{1376} * 688, .messages = 2};
   LinkRun run;
 
   Example() {
@@ -28,8 +28,8 @@ struct Example {
     run.delivered_at = {t + absl::Seconds(2), t + absl::Milliseconds(2762),
                         t + absl::Milliseconds(11396), t + absl::Milliseconds(21406)};
     run.intact = true;
-    run.sender.data_bytes_sent = 4 * 2 * traffic.bytes;
-    run.sender.segments_retransmitted = 4 * 688;
+    run.sender.data_bytes_sent = 8 * traffic.bytes;
+    run.sender.segments_retransmitted = uint64_t{4} * 688;
     run.receiver.duplicates_received = 688;
   }
 };

@@ -95,8 +95,8 @@ TEST(Schedule, RingChunksAreEvenAndStartEverywhereAtOnce) {
 TEST(Schedule, MemoryIsTheResultAndWhatPassesThrough) {
   const Schedule schedule = SmallRing();
   const size_t trailers = 1000 * schedule.by_rank[1].size();
-  EXPECT_GE(schedule.MemoryBytes(Rank(1), 4), (100u + 75u) * 4u);
-  EXPECT_LE(schedule.MemoryBytes(Rank(1), 4), (100u + 75u) * 4u + trailers);
+  EXPECT_GE(schedule.MemoryBytes(Rank(1), 4), size_t{100 + 75} * 4);
+  EXPECT_LE(schedule.MemoryBytes(Rank(1), 4), size_t{100 + 75} * 4 + trailers);
 }
 
 TEST(ScheduleValidation, FindsAMissingReceiveAndAMissingSend) {

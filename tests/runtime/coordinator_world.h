@@ -51,7 +51,7 @@ class CoordinatorWorld {
     for (auto& process : processes) process->stream.reset();
   }
   Process& Add(uint32_t node, uint64_t life = 1, uint32_t start_members = 0,
-               std::string version = "1.0") {
+               const std::string& version = "1.0") {
     processes.push_back(std::make_unique<Process>(node, life));
     start_members_ = start_members;
     Connect(*processes.back(), version);

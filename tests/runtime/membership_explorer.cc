@@ -240,7 +240,7 @@ bool Explorer::DeliverToMember(World& world, uint32_t id) {
     return false;
   const LocalProgress progress = Progress(slot);
   std::string packed;
-  AppendFingerprint(progress.started.value() + 8 * progress.any_started, &packed);
+  AppendFingerprint(progress.started.value() + (progress.any_started ? 8 : 0), &packed);
   AppendFingerprint(progress.unstable, &packed);
   auto [it, added] = member_steps_.try_emplace({slot.membership, id, std::move(packed)});
   if (added) it->second = StepOf(memberships_[slot.membership], message, progress);

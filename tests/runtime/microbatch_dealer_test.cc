@@ -13,7 +13,7 @@ namespace {
 
 using ::testing::ElementsAre;
 
-View MakeView(uint64_t epoch, std::vector<uint32_t> nodes, uint64_t first_step) {
+View MakeView(uint64_t epoch, const std::vector<uint32_t>& nodes, uint64_t first_step) {
   View view{.epoch = Epoch(epoch), .first_step = StepId(first_step)};
   for (uint32_t node : nodes) view.members.push_back({.node = NodeId(node)});
   return view;
@@ -21,7 +21,7 @@ View MakeView(uint64_t epoch, std::vector<uint32_t> nodes, uint64_t first_step) 
 
 Proposal Planned(const View& view) { return {.view = view, .planned = true}; }
 
-Proposal Unplanned(const View& view, std::vector<OpId> aborted) {
+Proposal Unplanned(const View& view, const std::vector<OpId>& aborted) {
   Proposal proposal{.view = view, .planned = false};
   for (OpId op : aborted) proposal.decisions.push_back({.op = op});
   return proposal;

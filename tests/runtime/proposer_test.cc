@@ -20,7 +20,7 @@ View ViewOf(uint32_t members) {
   return view;
 }
 
-ProposalGoal Goal(const View& view, bool planned, std::set<uint32_t> without = {}) {
+ProposalGoal Goal(const View& view, bool planned, const std::set<uint32_t>& without = {}) {
   ProposalGoal goal{.planned = planned, .reason = "a test"};
   for (const Member& member : view.members) {
     if (!without.contains(member.node.value())) goal.members.push_back(member);
@@ -28,7 +28,7 @@ ProposalGoal Goal(const View& view, bool planned, std::set<uint32_t> without = {
   return goal;
 }
 
-std::set<NodeId> Live(std::set<uint32_t> nodes) {
+std::set<NodeId> Live(const std::set<uint32_t>& nodes) {
   std::set<NodeId> live;
   for (uint32_t node : nodes) live.insert(NodeId(node));
   return live;

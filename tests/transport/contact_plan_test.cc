@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <utility>
 
 #include "transport/base/rng.h"
 
@@ -34,7 +35,7 @@ TEST(ContactPlanTest, Example) {
 
 TEST(ContactPlanTest, RefusesWhatCannotBe) {
   const auto code = [](std::vector<Contact> contacts, std::vector<DarkInterval> dark = {}) {
-    return ContactPlan::Create(contacts, dark).status().code();
+    return ContactPlan::Create(std::move(contacts), std::move(dark)).status().code();
   };
   const auto kInvalid = absl::StatusCode::kInvalidArgument;
   EXPECT_EQ(code({{kA, kB, At(10), At(10), kFast}}), kInvalid);

@@ -38,7 +38,7 @@ class Recorded {
     return world.end(0).Send(world.now(), world.node(1), Key(chunk), {.body = data},
                              TrafficClass::kCollective);
   }
-  absl::Status SendControl(std::vector<uint8_t> bytes) {
+  absl::Status SendControl(const std::vector<uint8_t>& bytes) {
     return world.end(0).SendControl(world.now(), world.node(1), bytes);
   }
   bool Logged(const std::string& line) const {

@@ -23,7 +23,6 @@ class StrongInt {
   constexpr T value() const { return value_; }
   constexpr StrongInt Next() const { return StrongInt(static_cast<T>(value_ + 1)); }
 
-  // NOLINTNEXTLINE(modernize-use-nullptr): a false alarm of clang-tidy 14.
   friend constexpr auto operator<=>(StrongInt, StrongInt) = default;
   template <typename H>
   friend H AbslHashValue(H h, StrongInt id) {
@@ -67,7 +66,6 @@ class OpId {
     return static_cast<uint32_t>(value_ & ((uint64_t{1} << kIndexBits) - 1));
   }
 
-  // NOLINTNEXTLINE(modernize-use-nullptr): a false alarm of clang-tidy 14.
   friend constexpr auto operator<=>(OpId, OpId) = default;
   template <typename H>
   friend H AbslHashValue(H h, OpId id) {

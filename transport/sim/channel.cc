@@ -10,7 +10,7 @@
 namespace perigee {
 namespace {
 
-constexpr size_t kQueueBytesMin = 128 * 1024;
+constexpr size_t kQueueBytesMin = size_t{128} * 1024;
 constexpr double kQueueBandwidthDelayProducts = 2;
 // Bad periods that one silence may pass over one by one. After a longer silence the state is drawn
 // afresh: its correlation with the last period is gone by then.

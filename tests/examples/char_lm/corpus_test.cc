@@ -17,7 +17,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 std::string WriteText(const std::string& name, const std::string& text) {
-  const std::string path = ::testing::TempDir() + "perigee_corpus_" + name;
+  std::string path = ::testing::TempDir() + "perigee_corpus_" + name;
   std::ofstream(path, std::ios::binary) << text;
   return path;
 }

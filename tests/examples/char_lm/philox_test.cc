@@ -45,7 +45,7 @@ TEST(PhiloxTest, BelowIsUniform) {
     ++counts[Below(draw[0], draw[1], kBound)];
   }
   // Six standard deviations of a binomial count: sqrt(20000 · 0.1 · 0.9) = 42.
-  for (int count : counts) EXPECT_NEAR(count, kDraws / 10, 6 * 42);
+  for (int count : counts) EXPECT_NEAR(count, kDraws / 10.0, 6 * 42);
 }
 
 TEST(PhiloxTest, UnitFloatNeverReachesOne) {

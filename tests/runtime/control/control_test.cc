@@ -245,7 +245,7 @@ TEST(Control, AClientMayBeStoppedFromItsOwnCallback) {
   std::unique_ptr<ControlClient> client;
   client = std::make_unique<ControlClient>(
       ControlClient::Options{.address = "127.0.0.1:1", .insecure = true},
-      ControlClient::Callbacks{.on_disconnected = [&](absl::Status) {
+      ControlClient::Callbacks{.on_disconnected = [&](const absl::Status&) {
         client.reset();
         std::lock_guard lock(mutex);
         destroyed = true;

@@ -40,8 +40,8 @@ class TestMember {
         membership_(node_, incarnation_),
         client_({.address = address, .insecure = true},
                 {.on_connected = [this] { OnConnected(); },
-                 .on_message = [this](CoordinatorMessage m) { OnMessage(m); },
-                 .on_disconnected = [this](absl::Status s) { OnDisconnected(s); }}) {
+                 .on_message = [this](const CoordinatorMessage& m) { OnMessage(m); },
+                 .on_disconnected = [this](const absl::Status& s) { OnDisconnected(s); }}) {
     client_.Start();
   }
   ~TestMember() { client_.Stop(absl::ZeroDuration()); }

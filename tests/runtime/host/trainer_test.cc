@@ -28,7 +28,7 @@ class PullTask : public TrainingTask {
     double loss = 0;
     for (size_t i = 0; i < x_.size(); ++i) {
       const float target =
-          std::sin(static_cast<float>(i * 31 + microbatch.value() * 7 + step.value()));
+          std::sin(static_cast<float>(i * 31 + uint64_t{microbatch.value()} * 7 + step.value()));
       gradient[i] = (x_[i] - target) * scale_;
       loss += std::abs(gradient[i]);
     }
