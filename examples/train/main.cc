@@ -43,7 +43,8 @@ int Main(int argc, char** argv) {
   app.add_option("--nodes", options.nodes, "Members of the job")
       ->check(CLI::Range(1, 64))
       ->capture_default_str();
-  app.add_option("--text", options.text, "Text file to learn; default: one that every Debian has");
+  AddInputFile(app, "--text", &options.text,
+               "Text file to learn; default: one that every Debian has");
   app.add_option("--steps", options.steps, "Training steps")
       ->check(CLI::Range(2, 1000000))
       ->capture_default_str();

@@ -28,12 +28,14 @@ TrainerOptions OptionsOf(const TrainOptions& options) {
                           .start_members = options.nodes,
                           .default_link = link,
                           .emulate = emulate};
-  trainer.communicator.on_connection = [](const absl::Status& status) {
-    Print({{"type", "notice"},
-           {"kind", "coordinator"},
-           {"text", status.ok() ? "connected"
-                                : absl::StrCat(status.message(),
-                                               "; the steps go on in the present view")}});
+  trainer.communicator.on_connection = [was_connected = false](const absl::Status& status) mutable {
+    std::string text = "connected";
+    if (!status.ok()) {
+      text = absl::StrCat(status.message(), was_connected ? "; the steps go on in the present view"
+                                                          : "; trying again");
+    }
+    was_connected = was_connected || status.ok();
+    Print({{"type", "notice"}, {"kind", "coordinator"}, {"text", text}});
   };
   return trainer;
 }

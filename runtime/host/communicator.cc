@@ -106,8 +106,9 @@ void Communicator::OnEvent(NodeEvent event) {
 void Communicator::OnConnection(const absl::Status& status) {
   {
     absl::MutexLock lock(&mutex_);
-    const bool same = connection_.ok() == status.ok();
+    const bool same = connection_told_ && connection_.ok() == status.ok();
     connection_ = status;
+    connection_told_ = true;
     if (same) return;
   }
   if (options_.on_connection) options_.on_connection(status);

@@ -46,8 +46,8 @@ struct CommunicatorOptions {
   // SetActive.
   bool needs_state = false;
   absl::Duration join_deadline = absl::Seconds(60);
-  // Called about once per change of the connection to the coordinator, from another thread; must
-  // not block.
+  // Called about once per change of the connection to the coordinator, and when the first attempt
+  // fails; from another thread; must not block.
   std::function<void(const absl::Status&)> on_connection;
 };
 
@@ -134,6 +134,7 @@ class Communicator {
   std::string plan_text_ ABSL_GUARDED_BY(mutex_);
   absl::Status connection_ ABSL_GUARDED_BY(mutex_) =
       absl::UnavailableError("not connected to the coordinator yet");
+  bool connection_told_ ABSL_GUARDED_BY(mutex_) = false;
 
   std::unique_ptr<NodeLoop> loop_;  // last: it calls into the rest
 };
