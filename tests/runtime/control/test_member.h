@@ -106,7 +106,7 @@ class TestMember {
   Beat MakeBeat() {
     Beat beat{.step = StepId(41), .active = true};
     if (membership_.installed()) beat.epoch = membership_.installed()->view.epoch;
-    beat.stats.loss = 0.01;
+    beat.stats.training_loss = 0.01;
     beat.ops.push_back({.op = OpId::Of(StepId(41), 0),
                         .epoch = beat.epoch,
                         .progress = 0.5,
