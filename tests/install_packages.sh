@@ -3,9 +3,10 @@
 #
 #   tests/install_packages.sh build          installs what building and running needs
 #   tests/install_packages.sh build fuzz     ... and the fuzzers
+#   tests/install_packages.sh build bench    ... and what bench/peers and bench/report want
 #   tests/install_packages.sh --list lint    prints the missing packages and installs nothing
 #
-# Groups: build, fuzz, lint. Uses apt-get, through sudo when not root. Exit 0 when nothing is
+# Groups: build, fuzz, lint, bench. Uses apt-get, through sudo when not root. Exit 0 when nothing is
 # missing at the end.
 set -eu
 
@@ -15,6 +16,7 @@ build="g++ cmake ninja-build ccache pkg-config git ca-certificates python3
   libgtest-dev libgmock-dev"
 fuzz="clang-14 libclang-rt-14-dev"
 lint="clang-14 clang-format-14 clang-tidy-14"
+bench="libgloo-dev python3-matplotlib python3-venv"
 
 # is_installed PACKAGE: installed, or provided by an installed package (pkg-config by pkgconf).
 is_installed() {
@@ -36,8 +38,9 @@ for argument in "$@"; do
     build) wanted="$wanted $build" ;;
     fuzz) wanted="$wanted $fuzz" ;;
     lint) wanted="$wanted $lint" ;;
+    bench) wanted="$wanted $bench" ;;
     *)
-      echo "install_packages.sh: unknown group '$argument'; groups are build, fuzz, lint" >&2
+      echo "install_packages.sh: unknown group '$argument'; groups are build, fuzz, lint, bench" >&2
       exit 2
       ;;
   esac

@@ -1,0 +1,45 @@
+#include "bench/peers/peer_barrier.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+
+namespace perigee {
+namespace {
+
+constexpr absl::Duration kLook = absl::Microseconds(100);
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<PeerBarrier>> PeerBarrier::Open(const std::string& path,
+                                                               uint32_t rank, uint32_t nodes) {
+  const size_t size = nodes * sizeof(uint64_t);
+  const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  // Growing the file to the size that it has already changes nothing: no matter who is first.
+  const bool sized = fd >= 0 && ftruncate(fd, static_cast<off_t>(size)) == 0;
+  void* memory =
+      sized ? mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) : MAP_FAILED;
+  const int error = errno;
+  if (fd >= 0) close(fd);
+  if (memory == MAP_FAILED) return absl::ErrnoToStatus(error, absl::StrCat("barrier ", path));
+  return std::unique_ptr<PeerBarrier>(new PeerBarrier(static_cast<uint64_t*>(memory), rank, nodes));
+}
+
+PeerBarrier::~PeerBarrier() { munmap(ready_, nodes_ * sizeof(uint64_t)); }
+
+void PeerBarrier::Wait(uint64_t op) {
+  std::atomic_ref(ready_[rank_]).store(op, std::memory_order_release);
+  for (uint32_t rank = 0; rank < nodes_; ++rank) {
+    while (std::atomic_ref(ready_[rank]).load(std::memory_order_acquire) < op) {
+      absl::SleepFor(kLook);
+    }
+  }
+}
+
+}  // namespace perigee
