@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "bench/linkemu/control_socket.h"
 #include "bench/linkemu/run_command.h"
+#include "bench/linkemu/selftest_command.h"
 #include "runtime/cli/flags.h"
 #include "transport/base/status.h"
 
@@ -60,6 +61,15 @@ void AddRunCommand(Program& program, RunOptions& options) {
   AddRunFlags(app, options);
 }
 
+void AddSelftestCommand(Program& program, SelftestOptions& options) {
+  CLI::App& app =
+      program.AddCommand("selftest", "Measures what the emulator can carry and how exact it is.",
+                         "perigee-linkemu selftest\n"
+                         "perigee-linkemu selftest --json -",
+                         [&options] { return RunSelftest(options); });
+  AddSelftestFlags(app, options);
+}
+
 // Splits off what stands behind the first "--": it is not ours to parse.
 std::vector<std::string> TakeCommand(int* argc, char** argv) {
   for (int i = 1; i < *argc; ++i) {
@@ -85,5 +95,7 @@ int main(int argc, char** argv) {
   run.command = perigee::linkemu::TakeCommand(&argc, argv);
   perigee::linkemu::AddRunCommand(program, run);
   perigee::linkemu::AddSetCommand(program, set);
+  perigee::linkemu::SelftestOptions selftest;
+  perigee::linkemu::AddSelftestCommand(program, selftest);
   return program.Run(argc, argv);
 }

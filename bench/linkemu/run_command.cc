@@ -13,6 +13,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "bench/linkemu/address_plan.h"
+#include "bench/linkemu/ceiling.h"
 #include "bench/linkemu/emulator_thread.h"
 #include "bench/linkemu/node_namespace.h"
 #include "bench/linkemu/run_report.h"
@@ -164,6 +165,7 @@ absl::Status RunNodes(const RunOptions& options) {
   Run run{options, std::move(control), std::move(network), 0, {}};
   run.rank_count = run.network.node_count - (run.network.hub < 0 ? 0 : 1);
   PERIGEE_RETURN_IF_ERROR(PrepareNamespaces());
+  if (!options.above_ceiling) PERIGEE_RETURN_IF_ERROR(CheckCeiling(run.network));
   RunReport report(options);
   PERIGEE_RETURN_IF_ERROR(CreateNodes(run));
   return Supervise(run, report);
