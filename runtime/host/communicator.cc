@@ -1,10 +1,10 @@
 #include "runtime/host/communicator.h"
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/notification.h"
 #include "runtime/orbit/plan_file.h"
 #include "runtime/version.h"
 #include "transport/base/status.h"
@@ -15,6 +15,8 @@ namespace {
 // A member whose ops are all stable stays this long for peers to acknowledge that it has told them
 // so. The last acknowledgement of all can be lost with nobody left to ask for it.
 constexpr absl::Duration kTellLimit = absl::Milliseconds(500);
+// What "forever" means to a condition variable, whose clock would overflow.
+constexpr absl::Duration kAwaitMax = absl::Hours(24 * 365);
 
 }  // namespace
 
@@ -50,15 +52,8 @@ Communicator::~Communicator() {
 }
 
 absl::Status Communicator::WaitForFirstView() {
-  const absl::Time deadline = absl::Now() + options_.join_deadline;
-  absl::MutexLock lock(&mutex_);
-  mutex_.AwaitWithDeadline(absl::Condition(
-                               +[](Communicator* self) {
-                                 self->mutex_.AssertHeld();
-                                 return self->view_.has_value() || self->left_.has_value();
-                               },
-                               this),
-                           deadline);
+  std::unique_lock lock(mutex_);
+  Await(lock, options_.join_deadline, [this] { return view_.has_value() || left_.has_value(); });
   if (left_ && !view_) {
     return absl::FailedPreconditionError(absl::StrCat("the coordinator at ", options_.coordinator,
                                                       " refuses node ", options_.node.value(), ": ",
@@ -81,7 +76,7 @@ absl::Status Communicator::WaitForFirstView() {
 // ---- From the loop's thread. ----
 
 void Communicator::OnEvent(NodeEvent event) {
-  absl::MutexLock lock(&mutex_);
+  std::lock_guard lock(mutex_);
   if (auto* finished = std::get_if<OpFinished>(&event)) {
     auto it = ops_.find(finished->op);
     if (it != ops_.end()) it->second.finished = std::move(*finished);
@@ -101,11 +96,19 @@ void Communicator::OnEvent(NodeEvent event) {
   } else if (auto* received = std::get_if<StateReceived>(&event)) {
     PushChange(std::move(*received));
   }
+  changed_.notify_all();
+}
+
+bool Communicator::Await(std::unique_lock<std::mutex>& lock, absl::Duration deadline,
+                         const std::function<bool()>& done) {
+  const auto until =
+      std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(std::min(deadline, kAwaitMax));
+  return changed_.wait_until(lock, until, done);
 }
 
 void Communicator::OnConnection(const absl::Status& status) {
   {
-    absl::MutexLock lock(&mutex_);
+    std::lock_guard lock(mutex_);
     const bool same = connection_told_ && connection_.ok() == status.ok();
     connection_ = status;
     connection_told_ = true;
@@ -120,12 +123,17 @@ void Communicator::PushChange(MemberChange change) {
 }
 
 void Communicator::Call(const std::function<void(absl::Time, Node&)>& function) {
-  absl::Notification done;
+  std::mutex mutex;
+  std::condition_variable called;
+  bool done = false;
   loop_->Post([&](absl::Time now, Node& node) {
     function(now, node);
-    done.Notify();
+    std::lock_guard lock(mutex);
+    done = true;
+    called.notify_one();
   });
-  done.WaitForNotification();
+  std::unique_lock lock(mutex);
+  called.wait(lock, [&] { return done; });
 }
 
 // ---- Ops. ----
@@ -135,7 +143,7 @@ absl::StatusOr<OpId> Communicator::Start(const CollectiveRequest& request) {
   Call([&](absl::Time now, Node& node) {
     op = node.Start(now, request);
     if (!op.ok()) return;
-    absl::MutexLock lock(&mutex_);
+    std::lock_guard lock(mutex_);
     ops_[*op];
   });
   return op;
@@ -143,7 +151,7 @@ absl::StatusOr<OpId> Communicator::Start(const CollectiveRequest& request) {
 
 absl::StatusOr<OpResult> Communicator::Wait(OpId op, absl::Duration deadline) {
   {
-    absl::MutexLock lock(&mutex_);
+    std::unique_lock lock(mutex_);
     auto it = ops_.find(op);
     if (it == ops_.end()) {
       return absl::NotFoundError(
@@ -151,13 +159,8 @@ absl::StatusOr<OpResult> Communicator::Wait(OpId op, absl::Duration deadline) {
     }
     OpRecord* record = &it->second;
     record->has_waiter = true;
-    mutex_.AwaitWithTimeout(absl::Condition(
-                                +[](OpRecord* waited) {
-                                  return waited->finished.has_value() ||
-                                         waited->needs_input_in.has_value();
-                                },
-                                record),
-                            deadline);
+    Await(lock, deadline,
+          [record] { return record->finished.has_value() || record->needs_input_in.has_value(); });
     record->has_waiter = false;
     if (record->finished) {
       const OpFinished finished = *std::move(record->finished);
@@ -185,13 +188,14 @@ absl::Status Communicator::Resume(OpId op, const CollectiveRequest& request) {
 
 void Communicator::Cancel(OpId op) {
   Call([&](absl::Time now, Node& node) { node.Cancel(now, op); });
-  absl::MutexLock lock(&mutex_);
+  std::lock_guard lock(mutex_);
   auto it = ops_.find(op);
   if (it == ops_.end()) return;
   if (!it->second.has_waiter) {
     ops_.erase(it);
   } else if (!it->second.finished) {
     it->second.finished = OpFinished{.op = op, .status = absl::CancelledError("cancelled")};
+    changed_.notify_all();
   }
 }
 
@@ -222,11 +226,8 @@ std::optional<MemberChange> Communicator::NextChange() {
 }
 
 std::optional<MemberChange> Communicator::WaitForChange(absl::Duration deadline) {
-  absl::MutexLock lock(&mutex_);
-  const auto has_change = +[](std::deque<MemberChange>* changes) { return !changes->empty(); };
-  if (!mutex_.AwaitWithTimeout(absl::Condition(has_change, &changes_), deadline)) {
-    return std::nullopt;
-  }
+  std::unique_lock lock(mutex_);
+  if (!Await(lock, deadline, [this] { return !changes_.empty(); })) return std::nullopt;
   std::optional<MemberChange> change(std::move(changes_.front()));
   changes_.pop_front();
   return change;
@@ -283,12 +284,12 @@ absl::Status Communicator::Close(absl::Duration deadline) {
 // ---- Reading. ----
 
 View Communicator::view() const {
-  absl::MutexLock lock(&mutex_);
+  std::lock_guard lock(mutex_);
   return view_.value_or(View());
 }
 
 ContactPlan Communicator::plan() const {
-  absl::MutexLock lock(&mutex_);
+  std::lock_guard lock(mutex_);
   if (plan_text_.empty()) return ContactPlan();
   return ParseContactPlan(plan_text_, "plan of the coordinator", absl::Now())
       .value_or(ContactPlan());

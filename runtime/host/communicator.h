@@ -11,10 +11,12 @@
 // come back.
 #pragma once
 
+#include <condition_variable>
 #include <deque>
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <variant>
@@ -22,7 +24,6 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "collectives/buffer.h"
 #include "runtime/host/node_loop.h"
@@ -121,12 +122,17 @@ class Communicator {
   void OnEvent(NodeEvent event);
   void OnConnection(const absl::Status& status);
   void PushChange(MemberChange change) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether `done` holds within `deadline`; it is looked at whenever something changes.
+  bool Await(std::unique_lock<std::mutex>& lock, absl::Duration deadline,
+             const std::function<bool()>& done);
   // Runs on the loop's thread and waits for it.
   void Call(const std::function<void(absl::Time, Node&)>& function);
 
   CommunicatorOptions options_;
 
-  mutable absl::Mutex mutex_;
+  // Not absl::Mutex: ThreadSanitizer cannot see into a system's Abseil.
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;  // any of what follows
   std::map<OpId, OpRecord> ops_ ABSL_GUARDED_BY(mutex_);
   std::deque<MemberChange> changes_ ABSL_GUARDED_BY(mutex_);
   std::optional<View> view_ ABSL_GUARDED_BY(mutex_);

@@ -108,7 +108,7 @@ void NodeLoop::Stop() {
 
 void NodeLoop::Post(Task task) {
   {
-    absl::MutexLock lock(&mutex_);
+    std::lock_guard lock(mutex_);
     if (!ended_) {
       PERIGEE_CHECK(tasks_.size() < kMailboxMax);
       tasks_.push_back(std::move(task));
@@ -147,7 +147,7 @@ void NodeLoop::Run() {
   for (bool more = true; more;) {
     RunTasks(Now());
     Drain(Now());
-    absl::MutexLock lock(&mutex_);
+    std::lock_guard lock(mutex_);
     more = !tasks_.empty();
     ended_ = !more;
   }
@@ -156,7 +156,7 @@ void NodeLoop::Run() {
 void NodeLoop::RunTasks(absl::Time now) {
   std::vector<Task> tasks;
   {
-    absl::MutexLock lock(&mutex_);
+    std::lock_guard lock(mutex_);
     tasks.swap(tasks_);
   }
   for (Task& task : tasks) task(now, node_);

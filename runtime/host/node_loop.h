@@ -9,6 +9,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
@@ -17,7 +18,6 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "collectives/device/cpu_reducer.h"
 #include "runtime/control/control_client.h"
@@ -94,7 +94,7 @@ class NodeLoop {
   int64_t monotonic_start_ns_;
   absl::Time woken_for_ = absl::InfiniteFuture();  // when the present wait was meant to end
 
-  absl::Mutex mutex_;
+  std::mutex mutex_;
   std::vector<Task> tasks_ ABSL_GUARDED_BY(mutex_);
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
   std::atomic<bool> stop_{false};

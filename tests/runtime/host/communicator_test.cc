@@ -5,11 +5,11 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <latch>
 #include <memory>
 #include <thread>
 #include <vector>
 
-#include "absl/synchronization/notification.h"
 #include "runtime/control/control_server.h"
 
 namespace perigee {
@@ -97,7 +97,7 @@ TEST_F(CommunicatorTest, DifferentCallsEndWithAnErrorThatNamesBoth) {
 }
 
 TEST_F(CommunicatorTest, AWaitThatPassesItsDeadlineSaysWhoIsMissingAndCanBeCancelled) {
-  absl::Notification cancelled;
+  std::latch cancelled(1);
   RunMembers(2, [&](uint32_t node, Communicator& comm) {
     std::vector<float> data(100, 1);
     const CollectiveRequest request = {.input = {data.data(), data.size(), DType::kF32},
@@ -110,11 +110,11 @@ TEST_F(CommunicatorTest, AWaitThatPassesItsDeadlineSaysWhoIsMissingAndCanBeCance
       EXPECT_THAT(status.message(), HasSubstr("waits for node 1"));
       comm.Cancel(*op);
       EXPECT_THAT(data, Each(1)) << "the buffer is what it was";
-      cancelled.Notify();
+      cancelled.count_down();
     }
     // What node 0 put in stays in the sum, and both go on with the next op.
     if (node == 1) {
-      cancelled.WaitForNotification();
+      cancelled.wait();
       EXPECT_TRUE(
           comm.AllReduce({data.data(), data.size(), DType::kF32}, ReduceOp::kSum, kDeadline).ok());
       EXPECT_THAT(data, Each(2));
