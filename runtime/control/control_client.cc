@@ -119,7 +119,12 @@ ControlClient::~ControlClient() { Stop(absl::ZeroDuration()); }
 
 void ControlClient::Start() {
   PERIGEE_CHECK(!thread_.joinable());
-  thread_ = std::thread([state = state_] { state->Run(); });
+  // Its first callback may destroy this object, but not before thread_ is there.
+  std::lock_guard lock(state_->mutex);
+  thread_ = std::thread([state = state_] {
+    { std::lock_guard started(state->mutex); }
+    state->Run();
+  });
 }
 
 void ControlClient::Stop(absl::Duration deadline) {

@@ -72,7 +72,7 @@ TEST(AdminTables, NodesShowStateHealthAndTheNextEclipse) {
       NodesTable(reply).ToText(false),
       "node  state   connected  votes  epoch  step  last_heard  training_loss  address         "
       "dark                                        reason\n"
-      "   4  active  yes            1      3    41  0.1 s ago         2.3867  127.0.0.1:7104  "
+      "   4  active  yes            1      3    41  0.1 s ago          2.3867  127.0.0.1:7104  "
       "2027-01-15T08:04:00Z (in 4 min) for 35 min  in view 3\n");
   const auto json = NodesTable(reply).ToJson()[0];
   EXPECT_EQ(json["training_loss"], 2.38671);
