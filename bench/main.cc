@@ -1,5 +1,6 @@
 // perigee-bench: one program for all measurements; each command is a file of its own.
 #include "bench/allreduce.h"
+#include "bench/compare.h"
 #include "bench/link.h"
 #include "runtime/cli/flags.h"
 
@@ -12,5 +13,7 @@ int main(int argc, char** argv) {
   perigee::AddLinkCommand(program, link);
   perigee::AllReduceOptions all_reduce;
   perigee::AddAllReduceCommand(program, all_reduce);
+  perigee::CompareOptions compare;
+  perigee::AddCompareCommand(program, compare);
   return program.Run(argc, argv);
 }

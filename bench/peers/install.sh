@@ -104,7 +104,8 @@ install_wheel
 make_empty_libcuda
 interpreter=$("$folder/bin/python" -c 'import os, sys; print(os.path.realpath(sys.executable))')
 site=$("$folder/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-own=$folder/stub:$(dirname "$interpreter")/../lib:$(dirname "$(libraries_of "$interpreter" libc.so.6)")
+libraries=$(dirname "$(libraries_of "$interpreter" libc.so.6)")
+own=$folder/stub:$(dirname "$interpreter")/../lib:$libraries
 version=$(getconf GNU_LIBC_VERSION | cut -d' ' -f2)
 if [ "$(printf '%s\n2.38\n' "$version" | sort -V | head -n 1)" = 2.38 ]; then
   write_launcher "$site" env "LD_LIBRARY_PATH=$own" "$interpreter"

@@ -223,6 +223,8 @@ class Peer:
                 self.say("cut", bytes=size)
             elif not self.run_size(index):
                 return 1
+        if self.barrier:
+            self.barrier.wait(self.op + 1)
         self.say("end", cpu_seconds=time.process_time())
         return 0
 

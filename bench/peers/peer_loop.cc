@@ -73,6 +73,8 @@ absl::Status PeerLoop::Run() {
     }
     PERIGEE_RETURN_IF_ERROR(RunSize(index));
   }
+  // A member that ended first would close connections under the others' last bytes.
+  if (barrier_ != nullptr) barrier_->Wait(op_ + 1);
   Print("end", options_.rank, {{"cpu_seconds", CpuSeconds()}});
   return absl::OkStatus();
 }

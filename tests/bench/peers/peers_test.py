@@ -19,6 +19,8 @@ PEERS = {
     "tcp-5": ("bin/peer-tcp-pool", "--connections", "5"),
     "pccl": ("peers-venv/peer-pccl",),
 }
+# Another run at the same time takes others.
+PORT = 10000 + os.getpid() * 128 % 10000
 # Sizes in bytes, so that every parser reads them.
 SIZES = (4096, 100004)
 
@@ -67,31 +69,31 @@ class PeersTest(unittest.TestCase):
         return {place: sums.pop() for place, sums in by_op.items()}
 
     def test_perigee(self):
-        self.check("perigee", 3, 29110)
+        self.check("perigee", 3, PORT + 10)
 
     def test_gloo_ring(self):
-        self.check("gloo-ring", 3, 29120)
+        self.check("gloo-ring", 3, PORT + 20)
 
     def test_gloo_halving_doubling(self):
-        self.check("gloo-hd", 3, 29130)
+        self.check("gloo-hd", 3, PORT + 30)
 
     def test_tcp_pool(self):
-        self.check("tcp-1", 2, 29140)
+        self.check("tcp-1", 2, PORT + 40)
 
     def test_all_peers_come_to_the_same_bits(self):
-        reference = self.check("tcp-5", 4, 29150)
+        reference = self.check("tcp-5", 4, PORT + 50)
         for number, name in enumerate(("gloo-ring", "pccl")):
             with self.subTest(name):
-                self.assertEqual(self.check(name, 4, 29160 + 10 * number), reference)
+                self.assertEqual(self.check(name, 4, PORT + 60 + 10 * number), reference)
 
     def test_a_size_ends_when_its_budget_is_used_up(self):
-        lines, codes, errors = run("tcp-1", 3, 29180, "--iterations", "50", "--budget", "0",
+        lines, codes, errors = run("tcp-1", 3, PORT + 80, "--iterations", "50", "--budget", "0",
                                    "--sizes", "4096")
         self.assertEqual(codes, [0] * 3, errors)
         self.assertEqual(sum(line["event"] == "op" for line in lines), 3 * 2)
 
     def test_sizes_that_would_take_too_long_are_left_out_by_all(self):
-        lines, codes, errors = run("tcp-1", 3, 29190, "--iterations", "2", "--op-limit", "1us",
+        lines, codes, errors = run("tcp-1", 3, PORT + 90, "--iterations", "2", "--op-limit", "1us",
                                    "--sizes", "4096,8192,16384")
         self.assertEqual(codes, [0] * 3, errors)
         self.assertEqual({line["bytes"] for line in lines if line["event"] == "op"}, {4096})
@@ -100,7 +102,7 @@ class PeersTest(unittest.TestCase):
 
     def test_usage_errors_are_one_line_and_exit_2(self):
         for flags in (("--sizes", "5"), ("--iterations", "none"), ("--rank", "9")):
-            lines, codes, errors = run("tcp-1", 2, 29200, *flags)
+            lines, codes, errors = run("tcp-1", 2, PORT + 100, *flags)
             self.assertEqual((lines, codes), ([], [2, 2]), flags)
             self.assertEqual(errors[0].count("\n"), 1, errors[0])
 

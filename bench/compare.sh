@@ -1,0 +1,36 @@
+#!/bin/bash
+# The whole comparison of bench/README.md in under 40 minutes on two quiet cores:
+#
+#   bench/compare.sh [FOLDER]      writes FOLDER/compare.json and FOLDER/faults.json (default: .)
+#
+# Build first, with Gloo (tests/install_packages.sh bench); bench/peers/install.sh adds PCCL. What
+# is missing gets a row that says so. PERIGEE_BUILD names another build folder than build.
+#
+# The fault scenes take another 15 minutes and run only with FAULTS=1.
+set -eu
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+bench=${PERIGEE_BUILD:-$here/../build}/bin/perigee-bench
+folder=${1:-.}
+allowed=/proc/sys/net/ipv4/tcp_allowed_congestion_control
+
+[ -x "$bench" ] || { echo "compare.sh: $bench is not there: build first" >&2; exit 1; }
+mkdir -p "$folder"
+
+# Namespaces may use only what the system allows to all; root allows both for the time of the run.
+if [ -w "$allowed" ]; then
+  before=$(cat "$allowed")
+  trap 'echo "$before" >"$allowed"' EXIT
+  for name in bbr cubic; do
+    case " $(cat "$allowed") " in
+      *" $name "*) ;;
+      *) echo "$(cat "$allowed") $name" >"$allowed" ;;
+    esac
+  done
+fi
+
+"$bench" compare --time-limit 38m --json "$folder/compare.json"
+if [ "${FAULTS:-0}" != 0 ]; then
+  "$bench" compare --faults --congestion bbr --peers perigee,gloo-ring,gloo-hd,tcp-8,pccl \
+    --round-trip 10ms --bytes 64MiB --json "$folder/faults.json"
+fi
