@@ -6,13 +6,15 @@
 #   bash examples/demo.sh
 #   bash examples/demo.sh --quick                    a short form, for CI
 #   bash examples/demo.sh --text book.txt --loss 5%  any flag of example-train
+#   bash examples/demo.sh --netns                    a network namespace per process, links by
+#                                                    perigee-linkemu (root, or user namespaces)
 #
 # Exit status 0 only if nothing was lost (examples/train/README.md says what is checked).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 if [ "${1:-}" = --help ] || [ "${1:-}" = -h ]; then
-  sed -n '2,11s/^# \{0,1\}//p' "$0"
+  sed -n '2,13s/^# \{0,1\}//p' "$0"
   exit 0
 fi
 arguments=(--nodes 6 --rate 200Mbit --delay 10ms --loss 1%)
@@ -27,7 +29,8 @@ mkdir -p build
 echo "building into build/ (log: $log)"
 build() {
   cmake --preset release &&
-    cmake --build build -j "$(nproc)" --target perigeed perigeectl example-train
+    cmake --build build -j "$(nproc)" --target perigeed perigeectl perigee-linkemu \
+      example-train
 }
 if ! build >"$log" 2>&1; then
   tail -n 40 "$log" >&2

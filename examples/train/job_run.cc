@@ -48,6 +48,11 @@ absl::StatusOr<JobResult> JobRun::Run() {
   folder_ = folder;
   start_ = last_progress_ = absl::Now();
   next_states_ = start_ + kStatesEvery;
+  if (options_.netns) {
+    PERIGEE_ASSIGN_OR_RETURN(network_, LossyNetwork::Start(options_));
+    address_ = absl::StrCat(network_->address(options_.nodes), ":7000");
+    start_ = last_progress_ = absl::Now();
+  }
   PERIGEE_RETURN_IF_ERROR(WritePlan());
   PERIGEE_RETURN_IF_ERROR(StartCoordinator());
   display_.Line(absl::StrCat("perigeed on ", address_, ", logs in ", folder_));
@@ -56,6 +61,7 @@ absl::StatusOr<JobResult> JobRun::Run() {
   }
   while (!AllFinished()) PERIGEE_RETURN_IF_ERROR(Turn());
   result_.wall = absl::Now() - start_;
+  result_.training = last_progress_ - first_step_at_;
   result_.faults = log_.records();
   for (uint64_t step = 0; step < options_.steps; ++step) {
     auto it = contributions_.find(step);
@@ -102,8 +108,9 @@ absl::Status JobRun::StartCoordinator() {
   if (!scene_.dark.empty()) {
     argv.insert(argv.end(), {"--contacts", absl::StrCat(folder_, "/plan.textproto")});
   }
-  PERIGEE_ASSIGN_OR_RETURN(coordinator_,
-                           ChildProcess::Start(argv, absl::StrCat(folder_, "/perigeed.log")));
+  PERIGEE_ASSIGN_OR_RETURN(
+      coordinator_,
+      ChildProcess::Start(Inside(options_.nodes, argv), absl::StrCat(folder_, "/perigeed.log")));
   bool ready = false;
   ReadLines({&*coordinator_}, absl::Now() + kStartDeadline, [&](size_t, const std::string& line) {
     const std::vector<std::string> parts = absl::StrSplit(line, " ready on ");
@@ -141,11 +148,20 @@ absl::Status JobRun::StartWorker(uint32_t node) {
                                    "--burst-ms",
                                    absl::StrCat(options_.burst_ms)};
   if (!options_.text.empty()) argv.insert(argv.end(), {"--text", options_.text});
+  if (network_) {
+    argv.insert(argv.end(),
+                {"--listen", absl::StrCat(network_->address(node), ":0"), "--real-links"});
+  }
   Worker& worker = workers_[node];
   PERIGEE_ASSIGN_OR_RETURN(
-      worker.process, ChildProcess::Start(argv, absl::StrCat(folder_, "/member-", node, ".log")));
+      worker.process,
+      ChildProcess::Start(Inside(node, argv), absl::StrCat(folder_, "/member-", node, ".log")));
   worker.restart_at = absl::InfiniteFuture();
   return absl::OkStatus();
+}
+
+std::vector<std::string> JobRun::Inside(uint32_t node, std::vector<std::string> argv) const {
+  return network_ ? network_->Inside(node, argv) : argv;
 }
 
 // ---- Running. ----
@@ -291,6 +307,7 @@ void JobRun::OnStep(uint32_t node, const nlohmann::json& json) {
     return;
   }
   last_progress_ = absl::Now();
+  first_step_at_ = std::min(first_step_at_, last_progress_);
   members_ = json.value("members", 0u);
   Show(log_.OnStep(last_progress_, json.value("epoch", uint64_t{0})));
   result_.losses[step] = loss;
@@ -335,9 +352,10 @@ void JobRun::OnConnection(uint32_t node, const std::string& text) {
 // ---- The coordinator. ----
 
 nlohmann::ordered_json JobRun::AskCoordinator(const std::string& what) {
-  absl::StatusOr<ChildProcess> ctl = ChildProcess::Start(
-      {SiblingProgram("perigeectl"), "--address", address_, "--insecure", "-o", "json", what},
-      absl::StrCat(folder_, "/perigeectl.log"));
+  absl::StatusOr<ChildProcess> ctl =
+      ChildProcess::Start(Inside(options_.nodes, {SiblingProgram("perigeectl"), "--address",
+                                                  address_, "--insecure", "-o", "json", what}),
+                          absl::StrCat(folder_, "/perigeectl.log"));
   if (!ctl.ok()) return nullptr;
   std::string output;
   ReadLines({&*ctl}, absl::Now() + kAskDeadline, [&](size_t, const std::string& line) {

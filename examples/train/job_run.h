@@ -15,6 +15,7 @@
 #include "absl/time/time.h"
 #include "examples/train/display.h"
 #include "examples/train/faults.h"
+#include "examples/train/lossy_network.h"
 #include "examples/train/options.h"
 #include "runtime/cli/child_process.h"
 
@@ -35,6 +36,7 @@ struct JobResult {
   uint64_t packets_repaired = 0;
   nlohmann::ordered_json views;  // of `perigeectl views`
   absl::Duration wall;
+  absl::Duration training;  // from the first step that was finished to the last
 };
 
 class JobRun {
@@ -53,6 +55,8 @@ class JobRun {
     absl::Time continue_at = absl::InfiniteFuture();  // it is stopped until then
   };
 
+  // As it is run: in the namespace of `node` where there are namespaces.
+  std::vector<std::string> Inside(uint32_t node, std::vector<std::string> argv) const;
   absl::Status StartCoordinator();
   absl::Status StartWorker(uint32_t node);
   absl::Status WritePlan();
@@ -78,6 +82,7 @@ class JobRun {
   std::string folder_;  // plan and logs; removed after a good run
   std::string address_;
   absl::Time start_;
+  std::optional<LossyNetwork> network_;
   std::optional<ChildProcess> coordinator_;
   absl::Time coordinator_restart_at_ = absl::InfiniteFuture();
   FaultScript script_;
@@ -89,6 +94,7 @@ class JobRun {
   std::set<uint32_t> connected_;                // to the coordinator
   bool coordinator_gone_ = false;               // and that was shown
   std::set<std::string> notices_shown_;
+  absl::Time first_step_at_ = absl::InfiniteFuture();
   absl::Time last_progress_;
   absl::Time next_states_;
 };

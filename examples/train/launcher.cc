@@ -148,10 +148,14 @@ void Fill(Report& report, const TrainOptions& options, const JobResult& faults,
   fields["step_seconds_faults_p50"] = options.faults == "none"
                                           ? nlohmann::ordered_json(nullptr)
                                           : nlohmann::ordered_json(Median(faults.step_seconds));
+  const auto of_faults = [&](absl::Duration duration) {
+    return options.faults == "none" ? nlohmann::ordered_json(nullptr)
+                                    : nlohmann::ordered_json(absl::ToDoubleSeconds(duration));
+  };
+  fields["training_seconds"] = absl::ToDoubleSeconds(clean.training);
+  fields["training_seconds_faults"] = of_faults(faults.training);
   fields["wall_seconds"] = absl::ToDoubleSeconds(clean.wall);
-  fields["wall_seconds_faults"] = options.faults == "none"
-                                      ? nlohmann::ordered_json(nullptr)
-                                      : nlohmann::ordered_json(absl::ToDoubleSeconds(faults.wall));
+  fields["wall_seconds_faults"] = of_faults(faults.wall);
 }
 
 void PrintSummary(Display& display, const TrainOptions& options, const JobResult& faults,

@@ -38,7 +38,9 @@ int Main(int argc, char** argv) {
                   "Trains a character-level language model across members that come and go.",
                   "example-train --nodes 6 --steps 100\n"
                   "example-train --text /usr/share/common-licenses/GPL-3 --faults none --loss 5%\n"
-                  "example-train --member 2 --coordinator 127.0.0.1:7000 --insecure --nodes 3");
+                  "example-train --netns --faults churn --steps 120\n"
+                  "example-train --member 2 --coordinator 10.0.0.1:7000 --insecure --nodes 3 "
+                  "--listen 10.0.0.3:7100 --real-links");
   CLI::App& app = program.app();
   app.add_option("--nodes", options.nodes, "Members of the job")
       ->check(CLI::Range(1, 64))
@@ -66,6 +68,8 @@ int Main(int argc, char** argv) {
                  "Mean length of loss bursts; 0: independent losses")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
+  app.add_flag("--netns", options.netns,
+               "Each process in a network namespace of its own, links by perigee-linkemu");
   app.add_option("--json", options.json_path,
                  "Write the result as one JSON object to PATH, or - for stdout");
   app.add_option("--stages", options.stages, "Pipeline stages")
@@ -77,6 +81,10 @@ int Main(int argc, char** argv) {
   app.add_option("--coordinator", options.coordinator, "Of --member: address of perigeed")
       ->capture_default_str();
   app.add_flag("--insecure", options.insecure, "Of --member: no TLS towards perigeed");
+  app.add_option("--listen", options.listen, "Of --member: where peers reach it, HOST:PORT")
+      ->capture_default_str();
+  app.add_flag("--real-links", options.real_links,
+               "Of --member: --rate and --delay say what the links can do; nothing is emulated");
   return program.Run(argc, argv, [&] { return Run(options); });
 }
 

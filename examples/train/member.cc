@@ -26,8 +26,9 @@ TrainerOptions OptionsOf(const TrainOptions& options) {
                           .coordinator = options.coordinator,
                           .insecure = options.insecure,
                           .start_members = options.nodes,
-                          .default_link = link,
-                          .emulate = emulate};
+                          .listen = options.listen,
+                          .default_link = link};
+  if (!options.real_links) trainer.communicator.emulate = emulate;
   trainer.communicator.on_connection = [was_connected = false](const absl::Status& status) mutable {
     std::string text = "connected";
     if (!status.ok()) {

@@ -19,6 +19,7 @@ struct TrainOptions {
   absl::Duration delay = absl::Milliseconds(10);
   double loss = 0.01;
   double burst_ms = 0;
+  bool netns = false;  // links by perigee-linkemu instead of the channel model in each member
   std::string json_path;
   uint32_t stages = 1;
   std::string device = "cpu";
@@ -27,6 +28,8 @@ struct TrainOptions {
   int member = -1;
   std::string coordinator = "127.0.0.1:7000";
   bool insecure = false;
+  std::string listen = "127.0.0.1:0";
+  bool real_links = false;  // emulate nothing
 };
 
 }  // namespace perigee
