@@ -28,20 +28,28 @@ tests_in() {
   return "$status"
 }
 
-# fuzz_targets SECONDS: builds the fuzzers with clang and runs each that long from its corpus. Finds
-# are left in build-fuzz/ as crash-*, to be added to the corpus with their fix.
+# fuzz_targets SECONDS: builds the fuzzers with clang and runs all of them side by side that long,
+# each from its corpus. Finds are left in build-fuzz/ as crash-*, to be added to the corpus with
+# their fix.
 fuzz_targets() {
-  local seconds=$1 target corpus program
+  local seconds=$1 target program status=0
+  local -A running
   cmake -S . -B build-fuzz -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DPERIGEE_FUZZ=ON \
     -DPERIGEE_CORES_ONLY=ON -DCMAKE_CXX_COMPILER="$perigee_clang" || return 1
+  cmake --build build-fuzz -j "$perigee_jobs" --target wire_fuzz endpoint_fuzz || return 1
   for target in wire_fuzz endpoint_fuzz; do
-    cmake --build build-fuzz -j "$perigee_jobs" --target "$target" || return 1
     program=$(find build-fuzz -type f -name "$target" -perm -u+x | head -n 1)
-    corpus=tests/fuzz/corpus/${target%_fuzz}
     mkdir -p "build-fuzz/found/$target"
     "$program" -max_total_time="$seconds" -artifact_prefix=build-fuzz/ -print_final_stats=1 \
-      -print_funcs=0 -verbosity=0 "build-fuzz/found/$target" "$corpus" || return 1
+      -print_funcs=0 -verbosity=0 "build-fuzz/found/$target" \
+      "tests/fuzz/corpus/${target%_fuzz}" >"build-fuzz/$target.log" 2>&1 &
+    running[$target]=$!
   done
+  for target in "${!running[@]}"; do
+    wait "${running[$target]}" || { status=1 && tail -n 40 "build-fuzz/$target.log"; }
+    echo "$target:" && tail -n 5 "build-fuzz/$target.log"
+  done
+  return "$status"
 }
 
 # find_clang: sets perigee_clang to the C++ compiler of clang, or to nothing.
