@@ -2,6 +2,8 @@
 #include "bench/allreduce.h"
 #include "bench/compare.h"
 #include "bench/link.h"
+#include "bench/reduce.h"
+#include "bench/train.h"
 #include "runtime/cli/flags.h"
 
 int main(int argc, char** argv) {
@@ -15,5 +17,9 @@ int main(int argc, char** argv) {
   perigee::AddAllReduceCommand(program, all_reduce);
   perigee::CompareOptions compare;
   perigee::AddCompareCommand(program, compare);
+  perigee::TrainSweepOptions train;
+  perigee::AddTrainCommand(program, train);
+  perigee::ReduceOptions reduce;
+  perigee::AddReduceCommand(program, reduce);
   return program.Run(argc, argv);
 }
