@@ -65,6 +65,7 @@ absl::StatusOr<CompareGrid> ParseGrid(const CompareOptions& options) {
 }
 
 void FillParameters(nlohmann::ordered_json& parameters, const CompareOptions& options) {
+  parameters["run"] = CommandLine();
   parameters["nodes"] = options.nodes;
   parameters["rate_bps"] = options.bytes_per_second * 8;
   parameters["loss"] = options.loss;

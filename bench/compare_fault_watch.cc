@@ -86,7 +86,7 @@ std::string FaultWatch::Outcome(const Member& member) const {
   return member.went_on != 0 ? "goes on" : "hangs";
 }
 
-Json FaultWatch::ToJson() const {
+Json FaultWatch::ToJson(double now) const {
   const auto after = [&](double time) { return time == 0 ? Json(nullptr) : Json(time - struck_); };
   Json survivors = Json::array();
   Json timeline = Json::array();
@@ -108,7 +108,10 @@ Json FaultWatch::ToJson() const {
                          {"gave_up_seconds", after(member.gave_up)},
                          {"error", member.error}});
   }
-  return {{"victim", victim_}, {"survivors", survivors}, {"timeline", timeline}};
+  return {{"victim", victim_},
+          {"watched_seconds", now - struck_},
+          {"survivors", survivors},
+          {"timeline", timeline}};
 }
 
 }  // namespace perigee

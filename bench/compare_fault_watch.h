@@ -3,7 +3,7 @@
 //   FaultWatch watch(4, 2, /*heals=*/false);    // of four members, member 2 is struck
 //   watch.OnEvent(line); ...
 //   if (watch.ReadyToStrike(now)) { strike; watch.Struck(now); }
-//   until watch.Settled(now) or a bound; watch.ToJson()
+//   until watch.Settled(now) or a bound; watch.ToJson(now)
 #pragma once
 
 #include <cstdint>
@@ -31,7 +31,8 @@ class FaultWatch {
   const std::string& version() const { return version_; }
 
   // Times are seconds after the strike; null for what did not happen.
-  nlohmann::ordered_json ToJson() const;
+  // `now`: the watch has ended.
+  nlohmann::ordered_json ToJson(double now) const;
 
  private:
   struct Op {

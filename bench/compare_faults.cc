@@ -12,6 +12,7 @@
 #include "absl/time/clock.h"
 #include "bench/compare_fault_watch.h"
 #include "bench/compare_launch.h"
+#include "bench/compare_report.h"
 #include "runtime/cli/quantity.h"
 #include "runtime/cli/report.h"
 #include "transport/base/status.h"
@@ -71,14 +72,15 @@ absl::StatusOr<Json> FaultRun::Run(const CompareRow& row, const CompareGrid& gri
                   .survives_members = true,
                   .seed = options_.seed,
                   .flags = {"--sizes", absl::StrCat(grid.sizes.back()), "--iterations",
-                            absl::StrCat(kEndlessOps), "--budget", "1h"}};
+                            absl::StrCat(kEndlessOps), "--budget", "3600s"}};
   PERIGEE_ASSIGN_OR_RETURN(launch_, Launch::Start(spec));
   PERIGEE_RETURN_IF_ERROR(RunToStrike());
   PERIGEE_RETURN_IF_ERROR(Strike());
   RunToEnd();
+  const double ended = UnixNow();
   if (victim_pid_ > 0) kill(victim_pid_, SIGKILL);
   launch_->Stop();
-  return watch_.ToJson();
+  return watch_.ToJson(ended);
 }
 
 absl::Status FaultRun::RunToStrike() {
@@ -213,6 +215,7 @@ absl::Status RunFaults(const CompareOptions& options, const std::vector<CompareR
   PERIGEE_ASSIGN_OR_RETURN(const std::vector<std::string> scenes, ParseScenes(options));
   Report report("compare", options.seed);
   auto& parameters = report.parameters();
+  parameters["run"] = CommandLine();
   parameters["nodes"] = options.nodes;
   parameters["rate_bps"] = options.bytes_per_second * 8;
   parameters["round_trip_seconds"] = absl::ToDoubleSeconds(grid.points.front().round_trip);

@@ -1,6 +1,9 @@
 #include "bench/compare_report.h"
 
+#include <algorithm>
 #include <cmath>
+#include <fstream>
+#include <iterator>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -119,6 +122,14 @@ Json CellsJson(const CompareSweep& sweep) {
     }
   }
   return cells;
+}
+
+std::string CommandLine() {
+  std::ifstream file("/proc/self/cmdline", std::ios::binary);
+  std::string line(std::istreambuf_iterator<char>(file), {});
+  if (!line.empty()) line.pop_back();
+  std::replace(line.begin(), line.end(), '\0', ' ');
+  return line;
 }
 
 std::string FormatRoundTrip(const ComparePoint& point) {

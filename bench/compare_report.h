@@ -31,6 +31,8 @@ std::string CompareTable(const CompareSweep& sweep, absl::Duration limit);
 // What the table's stars mean, where it has some.
 std::string LatenessLegend(const CompareSweep& sweep);
 
+// How this program was called: a report shows it.
+std::string CommandLine();
 std::string FormatRoundTrip(const ComparePoint& point);  // "10 ms"
 std::string FormatLoss(const ComparePoint& point);       // "0.1 %"
 // "417 / 610", "> 20 s", "failed".

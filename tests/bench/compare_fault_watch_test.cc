@@ -30,7 +30,7 @@ class FaultWatchTest : public testing::Test {
       Start(rank, 3, 98);
     }
   }
-  nlohmann::ordered_json Survivor(size_t index) { return watch_.ToJson()["survivors"][index]; }
+  nlohmann::ordered_json Survivor(size_t index) { return watch_.ToJson(130)["survivors"][index]; }
 
   FaultWatch watch_;
 };
@@ -90,11 +90,12 @@ TEST_F(FaultWatchTest, AWrongResultIsSaid) {
 TEST_F(FaultWatchTest, TheTimelineCountsFromTheStrike) {
   Warm();
   watch_.Struck(100);
-  const auto timeline = watch_.ToJson()["timeline"];
+  const auto timeline = watch_.ToJson(130)["timeline"];
   ASSERT_EQ(timeline.size(), 12u);
   EXPECT_EQ(timeline[0]["began"], -8);
   EXPECT_EQ(timeline[0]["ended"], -6);
   EXPECT_TRUE(timeline[3]["ended"].is_null());
+  EXPECT_EQ(watch_.ToJson(130)["watched_seconds"], 30);
 }
 
 class HealingFaultWatchTest : public FaultWatchTest {
