@@ -6,6 +6,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -31,7 +32,8 @@ struct CompareCell {
 // The lines of one launch.
 class LaunchLog {
  public:
-  LaunchLog(uint32_t nodes, std::vector<uint64_t> sizes) : nodes_(nodes), sizes_(sizes) {}
+  LaunchLog(uint32_t nodes, std::vector<uint64_t> sizes)
+      : nodes_(nodes), sizes_(std::move(sizes)) {}
 
   void OnEvent(const nlohmann::json& event);
   // Seconds since the epoch at which the op that runs began, 0 when none does.

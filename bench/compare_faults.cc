@@ -231,7 +231,7 @@ absl::Status RunFaults(const CompareOptions& options, const std::vector<CompareR
     std::printf("%-10s %-16s %-24s %-24s %-20s %s\n", "scene", "peer", "noticed after",
                 "goes on after", "outcome", "error");
   }
-  uint64_t wrong = 0;
+  uint64_t wrong = 0, failed = 0;
   for (const std::string& scene : scenes) {
     for (const CompareRow& row : rows) {
       Json json = RunScene(options, grid, row, scene);
@@ -241,12 +241,14 @@ absl::Status RunFaults(const CompareOptions& options, const std::vector<CompareR
         for (const auto& survivor : json["survivors"])
           wrong += survivor["outcome"] == "wrong result";
       }
+      failed += row.peer.missing.empty() && !json["failure"].is_null();
       fields["scenes"].push_back(std::move(json));
     }
   }
   PERIGEE_RETURN_IF_ERROR(report.Write(options.json));
-  if (wrong == 0) return absl::OkStatus();
-  return absl::DataLossError(absl::StrCat(wrong, " survivors got wrong results"));
+  if (wrong > 0) return absl::DataLossError(absl::StrCat(wrong, " survivors got wrong results"));
+  if (failed > 0) return absl::AbortedError(absl::StrCat(failed, " scenes could not be played"));
+  return absl::OkStatus();
 }
 
 }  // namespace perigee

@@ -22,7 +22,7 @@ Json Finite(double value) { return std::isfinite(value) ? Json(value) : Json(nul
 
 std::string Milliseconds(double seconds, absl::Duration limit) {
   if (std::isinf(seconds)) return absl::StrFormat("> %.0f s", absl::ToDoubleSeconds(limit));
-  return absl::StrFormat(seconds < 0.01 ? "%.1f" : "%.0f", seconds * 1e3);
+  return absl::StrFormat("%.*f", seconds < 0.01 ? 1 : 0, seconds * 1e3);
 }
 
 Json PlaceJson(const CompareRow& row, const ComparePoint& point) {

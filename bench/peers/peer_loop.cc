@@ -28,7 +28,7 @@ double CpuSeconds() {
 
 double UnixSeconds(absl::Time time) { return absl::ToDoubleSeconds(time - absl::UnixEpoch()); }
 
-void Print(const char* event, uint32_t rank, nlohmann::ordered_json fields) {
+void Print(const char* event, uint32_t rank, const nlohmann::ordered_json& fields) {
   nlohmann::ordered_json line = {
       {"event", event}, {"rank", rank}, {"time", UnixSeconds(absl::Now())}};
   line.update(fields);
@@ -114,7 +114,7 @@ absl::Status PeerLoop::RunOp(bool timed, absl::Span<float> input, absl::Span<flo
   Print("start", options_.rank, fields);
   const double cpu_begin = CpuSeconds();
   const absl::Time begin = absl::Now();
-  const absl::Status status = collective_.AllReduce(input, output);
+  absl::Status status = collective_.AllReduce(input, output);
   const absl::Duration took = absl::Now() - begin;
   fields["seconds"] = absl::ToDoubleSeconds(took);
   if (!status.ok()) {

@@ -74,7 +74,7 @@ void AddFlags(CLI::App& app, PeerOptions& options, Texts& texts) {
 
 absl::Status RunPeer(const PeerOptions& options, CollectiveFactory factory) {
   PERIGEE_ASSIGN_OR_RETURN(const std::unique_ptr<Collective> collective, factory(options));
-  const absl::Status status = PeerLoop(options, *collective).Run();
+  absl::Status status = PeerLoop(options, *collective).Run();
   if (status.ok()) collective->Close();
   return status;
 }

@@ -59,7 +59,7 @@ class TcpLane {
   absl::Status ReceiveCopy(const Place& place);
   // Bytes read; 0 when none are there.
   absl::Status Read(char* to, size_t size, size_t* got);
-  size_t steps() const { return 2 * (place_.nodes - 1); }
+  size_t steps() const { return size_t{2} * (place_.nodes - 1); }
 
   LanePlace place_;
   int to_right_ = -1;

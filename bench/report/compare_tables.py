@@ -106,10 +106,10 @@ def costs(report):
                and cell["bytes"] == sizes_of(report)[-1]]
         lines.append((row, span(cpu, "{:.1f}"), span(overheads, "{:.3f}"),
                       span([us / 1e3 for us in late], "{:.2f}")))
-    return ("Least and most over all places: CPU seconds of all members per GB of the vector (largest "
-            "size; without the kernel's receiving half), IP bytes on the links over 2(N-1) vectors, "
-            "and how late the emulator was (p99; from 2 ms on, this machine's CPUs are in the row's "
-            "figures).\n\n"
+    return ("Least and most over all places: CPU seconds of all members per GB of the vector "
+            "(largest size; without the kernel's receiving half), IP bytes on the links over "
+            "2(N-1) vectors, and how late the emulator was (p99; from 2 ms on, this machine's CPUs "
+            "are in the row's figures).\n\n"
             + table(("peer", "CPU s/GB", "bytes sent / ideal", "lateness, ms"), lines))
 
 

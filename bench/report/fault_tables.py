@@ -37,6 +37,6 @@ def outcomes(report):
                      first_words(scene)))
     head = ("scene", "peer", "noticed, s", "the others", "next right result, s", "what it says")
     outage = report["parameters"]["outage_seconds"]
-    return ("Seconds after the strike, first and last of the surviving members. kill: SIGKILL; stop: "
-            "SIGSTOP; blackhole: the member's links drop everything; outage: the same, for "
+    return ("Seconds after the strike, first and last of the surviving members. kill: SIGKILL; "
+            "stop: SIGSTOP; blackhole: the member's links drop everything; outage: the same, for "
             f"{outage:g} s.\n\n" + table(head, rows))
