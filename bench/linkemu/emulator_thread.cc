@@ -16,7 +16,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/notification.h"
 #include "transport/base/status.h"
 
 namespace perigee::linkemu {
@@ -62,13 +61,12 @@ absl::StatusOr<std::unique_ptr<EmulatorThread>> EmulatorThread::Start(
     const Network& network, const Emulator::Options& options, const std::vector<int>& tuns) {
   std::unique_ptr<EmulatorThread> started(new EmulatorThread(network, options, tuns));
   PERIGEE_RETURN_IF_ERROR(started->OpenEvents());
-  absl::Notification running;
-  started->thread_ = std::thread([&running, thread = started.get()] {
+  started->thread_ = std::thread([thread = started.get()] {
     thread->real_time_ = AskForPriority();
-    running.Notify();
     thread->Run();
   });
-  running.WaitForNotification();
+  // It runs, and its priority is known, when it has answered.
+  PERIGEE_RETURN_IF_ERROR(started->Call([](Emulator&, absl::Time) { return absl::OkStatus(); }));
   return started;
 }
 
@@ -153,29 +151,29 @@ void EmulatorThread::DeliverDue() {
 void EmulatorThread::RunCalls() {
   uint64_t count = 0;
   [[maybe_unused]] const ssize_t size = read(wakeup_.get(), &count, sizeof(count));
-  std::vector<std::function<void()>> calls;
+  std::vector<PendingCall*> calls;
   {
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     calls.swap(calls_);
   }
-  for (const auto& call : calls) call();
+  for (PendingCall* call : calls) {
+    const absl::Status status = call->action(emulator_, EmulatorNow());
+    const std::lock_guard lock(mutex_);
+    call->status = status;
+    call->done = true;
+  }
+  call_done_.notify_all();
 }
 
 absl::Status EmulatorThread::Call(
     const std::function<absl::Status(Emulator&, absl::Time now)>& action) {
-  absl::Status status;
-  absl::Notification done;
-  {
-    absl::MutexLock lock(&mutex_);
-    calls_.push_back([&] {
-      status = action(emulator_, EmulatorNow());
-      done.Notify();
-    });
-  }
+  PendingCall call{.action = action};
+  std::unique_lock lock(mutex_);
+  calls_.push_back(&call);
   const uint64_t one = 1;
   PERIGEE_CHECK(write(wakeup_.get(), &one, sizeof(one)) == sizeof(one));
-  done.WaitForNotification();
-  return status;
+  call_done_.wait(lock, [&call] { return call.done; });
+  return call.status;
 }
 
 EmulatorFigures EmulatorThread::Figures() {

@@ -3,12 +3,15 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
@@ -31,7 +34,7 @@ namespace {
 constexpr unsigned kTunUso4 = 0x20;
 constexpr unsigned kTunUso6 = 0x40;
 // Frames that wait for the emulator inside the device: 64 KiB each at the most.
-constexpr int kDeviceQueueFrames = 4096;
+constexpr uint32_t kDeviceQueueFrames = 4096;
 
 absl::Status SystemError(const std::string& what, const std::string& advice = "") {
   const int code = errno;
@@ -88,10 +91,32 @@ class Interface {
     request.ifr_mtu = mtu;
     return Ioctl(SIOCSIFMTU, &request, "MTU");
   }
-  absl::Status SetQueue(int frames) {
-    ifreq request = Request();
-    request.ifr_qlen = frames;
-    return Ioctl(SIOCSIFTXQLEN, &request, "queue length");
+  // Over netlink: the ioctl is for the host's root only.
+  absl::Status SetQueue(uint32_t frames) {
+    struct {
+      nlmsghdr header;
+      ifinfomsg link;
+      rtattr attribute;
+      uint32_t frames;
+    } request{};
+    request.header.nlmsg_len = sizeof(request);
+    request.header.nlmsg_type = RTM_NEWLINK;
+    request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+    request.link.ifi_index = static_cast<int>(if_nametoindex(name_));
+    request.attribute = {.rta_len = RTA_LENGTH(sizeof(frames)), .rta_type = IFLA_TXQLEN};
+    request.frames = frames;
+    const FileDescriptor netlink(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
+    struct {
+      nlmsghdr header;
+      nlmsgerr error;
+    } reply{};
+    if (send(netlink.get(), &request, sizeof(request), 0) < 0 ||
+        recv(netlink.get(), &reply, sizeof(reply), MSG_TRUNC) < 0) {
+      return SystemError("cannot talk to netlink");
+    }
+    errno = -reply.error.error;
+    if (errno == 0) return absl::OkStatus();
+    return SystemError(absl::StrCat("cannot set the queue length of ", name_));
   }
   absl::Status SetIp4(const std::array<uint8_t, 4>& address) {
     ifreq request = Request();
@@ -146,8 +171,9 @@ absl::Status SetTcp(const NodeNetworkSettings& settings) {
   // What one connection learnt must not help the next one: runs are compared.
   WriteFile(folder + "tcp_no_metrics_save", "1").IgnoreError();
   if (settings.congestion.empty()) return absl::OkStatus();
-  const absl::Status set = WriteFile(folder + "tcp_congestion_control", settings.congestion);
-  if (set.ok()) return set;
+  if (WriteFile(folder + "tcp_congestion_control", settings.congestion).ok()) {
+    return absl::OkStatus();
+  }
   return absl::InvalidArgumentError(
       absl::StrCat("--congestion: this kernel does not offer '", settings.congestion,
                    "'; see /proc/sys/net/ipv4/tcp_available_congestion_control"));
@@ -194,7 +220,8 @@ absl::StatusOr<NodeNamespace> CreateNode(int index, const NodeNetworkSettings& s
   // stays where it is, which an ordinary user could not return to.
   const absl::Status status = OnOwnThread([&]() -> absl::Status {
     if (unshare(CLONE_NEWNET) != 0) {
-      return SystemError("cannot create a network namespace", "run as root");
+      return SystemError("cannot create a network namespace",
+                         "see user.max_net_namespaces and free memory");
     }
     node.ns = FileDescriptor(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
     if (!node.ns.valid()) return SystemError("cannot open /proc/thread-self/ns/net");

@@ -37,7 +37,7 @@ class PacketPool {
 
  private:
   // Acknowledgements and single wire packets; what congestion control doses; whole super-packets.
-  static constexpr std::array<size_t, 4> kClasses = {256, 2048, 16 * 1024, kFrameBytesMax};
+  static constexpr std::array<size_t, 4> kClasses = {256, 2048, 16384, kFrameBytesMax};
 
   size_t bytes_max_;
   size_t bytes_allocated_ = 0;

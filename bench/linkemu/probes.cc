@@ -104,8 +104,8 @@ absl::Status ProbeSockets::Send(const ProbeBurst& burst) const {
   for (uint32_t i = 0; i < burst.count; ++i) {
     probe.number = burst.first + i;
     probes[i] = probe;
-    parts[2 * i] = {&probes[i], sizeof(Probe)};
-    parts[2 * i + 1] = {const_cast<uint8_t*>(kFiller.data()), payload - sizeof(Probe)};
+    parts[size_t{2} * i] = {&probes[i], sizeof(Probe)};
+    parts[size_t{2} * i + 1] = {const_cast<uint8_t*>(kFiller.data()), payload - sizeof(Probe)};
   }
   sockaddr_in to = SocketAddress(burst.to);
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(uint16_t))] = {};

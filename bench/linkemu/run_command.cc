@@ -147,7 +147,7 @@ absl::Status Supervise(Run& run, RunReport& report) {
                           .timeout = run.options.timeout},
       *emulator, run.control, [&] { return RunReport::Fields(figures()).dump(); });
   PERIGEE_RETURN_IF_ERROR(StartProcesses(run, *supervisor));
-  const absl::Status ended = supervisor->Run();
+  absl::Status ended = supervisor->Run();
   PERIGEE_RETURN_IF_ERROR(report.Write(figures()));
   return ended;
 }

@@ -36,7 +36,8 @@ void AddBoth(int a, int b, const ChannelSettings& channel, Network* network) {
 
 // Pairs come in ascending order and once each, so that link numbers, and with them the losses of a
 // seed, do not depend on how the pairs were found.
-Network FromPairs(int nodes, std::set<std::pair<int, int>> pairs, const ChannelSettings& channel) {
+Network FromPairs(int nodes, const std::set<std::pair<int, int>>& pairs,
+                  const ChannelSettings& channel) {
   Network network{.node_count = nodes, .links = {}};
   for (const auto& [a, b] : pairs) AddBoth(a, b, channel, &network);
   return network;
@@ -69,7 +70,7 @@ absl::StatusOr<Network> Torus(const std::string& text, int nodes, const ChannelS
       if (below != node) pairs.insert(Ordered(node, below));
     }
   }
-  return FromPairs(rows * columns, std::move(pairs), channel);
+  return FromPairs(rows * columns, pairs, channel);
 }
 
 // One line of a graph file.
@@ -177,7 +178,7 @@ absl::StatusOr<Network> MakeTopology(const std::string& text, int nodes,
       if (text == "star" && a > 0) pairs.insert({0, a});
       for (int b = a + 1; text == "mesh" && b < nodes; ++b) pairs.insert({a, b});
     }
-    return FromPairs(nodes, std::move(pairs), channel);
+    return FromPairs(nodes, pairs, channel);
   }
   PERIGEE_ASSIGN_OR_RETURN(Network network, ReadGraph(text, channel));
   if (nodes != 0 && nodes != network.node_count) {

@@ -49,7 +49,8 @@ std::vector<Out> Drain(Emulator& emulator) {
 }
 
 Flow FullFlow(uint32_t segments, int from = 0, int to = 1) {
-  Flow flow{.from = from, .to = to, .segment_bytes = 1460, .payload = Bytes(1460 * segments)};
+  Flow flow{
+      .from = from, .to = to, .segment_bytes = 1460, .payload = Bytes(size_t{1460} * segments)};
   for (size_t i = 0; i < flow.payload.size(); ++i) flow.payload[i] = static_cast<uint8_t>(i * 31);
   return flow;
 }

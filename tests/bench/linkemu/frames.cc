@@ -148,8 +148,8 @@ Flow RandomFlow(Rng& rng) {
   flow.option_words = static_cast<int>(rng.Below(11));
   flow.ip_option_words = static_cast<int>(rng.Below(4));
   flow.segment_bytes = static_cast<uint32_t>(rng.Between(1, 1448));
-  flow.payload.resize(static_cast<size_t>(
-      rng.Between(flow.segment_bytes + 1, std::min<int64_t>(60'000, 50 * flow.segment_bytes))));
+  flow.payload.resize(static_cast<size_t>(rng.Between(
+      flow.segment_bytes + 1, std::min<int64_t>(60'000, int64_t{50} * flow.segment_bytes))));
   for (uint8_t& byte : flow.payload) byte = static_cast<uint8_t>(rng.Next());
   return flow;
 }
