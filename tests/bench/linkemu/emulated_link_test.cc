@@ -87,7 +87,9 @@ TEST(EmulatedLink, ManyWindowsMayPassUnused) {
 }
 
 TEST(EmulatedLink, TimeThatRunsBackwardsIsHeld) {
-  EmulatedLink link(Settings(), Rng(1));
+  LinkSettings settings = Settings();
+  settings.windows = {{At(90), At(200), settings.channel.link}};
+  EmulatedLink link(settings, Rng(1));
   EXPECT_EQ(Arrives(link, At(100)), At(111));
   EXPECT_EQ(Arrives(link, At(50)), At(112));
 }

@@ -114,6 +114,18 @@ TEST(SegmentSplit, APacketWithItsChecksumMadeIsFlippedAsItIs) {
   EXPECT_EQ(flipped, frame);
 }
 
+TEST(SegmentSplit, AUdpChecksumOfZeroIsSentAsAllOnes) {
+  Flow flow{.tcp = false, .segment_bytes = 2, .payload = {0, 0, 1, 1}};
+  const Bytes before = WirePacket(flow, 0);
+  flow.payload[0] = before[26];  // the checksum so far: with it, the sum is complete
+  flow.payload[1] = before[27];
+  const Bytes sent = WirePacket(flow, 0);
+  ASSERT_EQ(Load16(&sent[26]), 0xffff);
+  const Bytes frame = SuperFrame(flow);
+  const Bytes flipped = FlippedSegment(frame, *ParsePacket(frame), 0, 0, FlipMode::kDetected);
+  EXPECT_EQ(Load16(&flipped[kVnetBytes + 26]), 0xffff);
+}
+
 TEST(ParsePacket, RefusesWhatIsNoPacket) {
   const Bytes frame = SuperFrame({.segment_bytes = 4, .payload = Bytes(10)});
   EXPECT_FALSE(ParsePacket({}));
