@@ -151,6 +151,7 @@ absl::Status RunCompare(CompareOptions options) {
   PERIGEE_ASSIGN_OR_RETURN(const CompareGrid grid, ParseGrid(options));
   PERIGEE_ASSIGN_OR_RETURN(const std::vector<ComparePeer> peers, FindPeers(options.peers));
   PERIGEE_ASSIGN_OR_RETURN(const std::vector<CompareRow> rows, MakeRows(peers, options.congestion));
+  HoldInterrupts();
   if (!options.loopback) PERIGEE_RETURN_IF_ERROR(CanEmulate());
   return options.faults ? RunFaults(options, rows, grid) : RunSweep(options, rows, grid);
 }

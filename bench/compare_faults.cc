@@ -86,7 +86,7 @@ absl::StatusOr<Json> FaultRun::Run(const CompareRow& row, const CompareGrid& gri
 absl::Status FaultRun::RunToStrike() {
   const absl::Time begin = absl::Now();
   while (!watch_.ReadyToStrike(UnixNow())) {
-    if (!Read(absl::Milliseconds(5)) || absl::Now() - begin > kStartDeadline) {
+    if (Interrupted() || !Read(absl::Milliseconds(5)) || absl::Now() - begin > kStartDeadline) {
       return absl::AbortedError(
           absl::StrCat("no op to strike after ", absl::FormatDuration(absl::Now() - begin), ", ",
                        watch_.ready(), " members ready: ", launch_->ErrorTail()));
@@ -128,7 +128,7 @@ void FaultRun::RunToEnd() {
     if (is_down && absl::Now() - struck_ >= kOutage) {
       is_down = !SetLinks("up").ok();
     }
-    if (!Read(absl::Milliseconds(20)) || (!is_down && watch_.Settled())) return;
+    if (Interrupted() || !Read(absl::Milliseconds(20)) || (!is_down && watch_.Settled())) return;
   }
 }
 
@@ -234,6 +234,7 @@ absl::Status RunFaults(const CompareOptions& options, const std::vector<CompareR
   uint64_t wrong = 0, failed = 0;
   for (const std::string& scene : scenes) {
     for (const CompareRow& row : rows) {
+      if (Interrupted()) return absl::CancelledError("interrupted");
       Json json = RunScene(options, grid, row, scene);
       if (print) PrintScene(json);
       std::fflush(stdout);

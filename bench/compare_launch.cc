@@ -14,6 +14,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "transport/base/status.h"
 
@@ -26,6 +27,7 @@ constexpr absl::Duration kLook = absl::Milliseconds(200);
 constexpr uint32_t kLoopbackPort = 20000;
 constexpr uint32_t kLoopbackPorts = 10000;
 constexpr size_t kErrorLines = 3;
+constexpr char kFolderPrefix[] = "perigee-compare-";  // and the process, and six letters
 
 std::string Seconds(absl::Duration duration) {
   return absl::StrFormat("%.9gs", absl::ToDoubleSeconds(duration));
@@ -66,7 +68,8 @@ bool HasWord(const std::string& text, const std::string& word) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Launch>> Launch::Start(const LaunchSpec& spec) {
-  std::string folder = std::filesystem::temp_directory_path() / "perigee-compare-XXXXXX";
+  std::string folder =
+      std::filesystem::temp_directory_path() / absl::StrCat(kFolderPrefix, getpid(), "-XXXXXX");
   if (mkdtemp(folder.data()) == nullptr) {
     return absl::ErrnoToStatus(errno, absl::StrCat("cannot make ", folder));
   }
@@ -177,6 +180,33 @@ std::string Launch::ErrorTail() const {
     if (lines.size() > kErrorLines) lines.erase(lines.begin());
   }
   return absl::StrJoin(lines, " | ");
+}
+
+void HoldInterrupts() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  sigprocmask(SIG_BLOCK, &signals, nullptr);
+
+  std::error_code error;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(std::filesystem::temp_directory_path(), error)) {
+    const std::string name = entry.path().filename().string();
+    absl::string_view rest = name;
+    pid_t pid = 0;
+    if (!absl::ConsumePrefix(&rest, kFolderPrefix) ||
+        !absl::SimpleAtoi(rest.substr(0, rest.find('-')), &pid)) {
+      continue;
+    }
+    if (kill(pid, 0) != 0 && errno == ESRCH) std::filesystem::remove_all(entry.path(), error);
+  }
+}
+
+bool Interrupted() {
+  sigset_t pending;
+  sigpending(&pending);
+  return sigismember(&pending, SIGINT) == 1 || sigismember(&pending, SIGTERM) == 1;
 }
 
 absl::Status CanEmulate() {

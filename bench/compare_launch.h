@@ -56,6 +56,11 @@ class Launch {
   std::vector<ChildProcess> processes_;
 };
 
+// Ctrl-C and SIGTERM wait from now on until somebody asks, so that nothing is left behind. Also
+// removes what a comparison that was killed left.
+void HoldInterrupts();
+bool Interrupted();
+
 // Starting needs namespaces and TUN devices: why it cannot be done here, or OK.
 absl::Status CanEmulate();
 

@@ -100,7 +100,9 @@ absl::StatusOr<std::vector<CompareRow>> MakeRows(const std::vector<ComparePeer>&
   for (const ComparePeer& peer : peers) {
     if (!peer.has_congestion) rows.push_back({.peer = peer});
     for (const std::string& name : wanted) {
-      if (peer.has_congestion) rows.push_back({.peer = peer, .congestion = name});
+      if (!peer.has_congestion) continue;
+      rows.push_back(
+          {.peer = peer, .congestion = name, .first_round_only = name != wanted.front()});
     }
   }
   return rows;

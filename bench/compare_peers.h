@@ -21,6 +21,8 @@ struct ComparePeer {
 struct CompareRow {
   ComparePeer peer;
   std::string congestion;  // empty for peers without TCP
+  // All congestion controls but the first: they are here to be seen, and slow with loss.
+  bool first_round_only = false;
 
   std::string name() const { return peer.name + (congestion.empty() ? "" : " " + congestion); }
 };

@@ -31,6 +31,7 @@ Outcome Watch(Launch& launch, LaunchLog& log, uint32_t nodes, absl::Duration lim
   };
   while (launch.Read(absl::InfiniteFuture(), on_event)) {
     const absl::Time now = absl::Now();
+    if (Interrupted()) return {.failure = "interrupted"};
     if (log.ready() < nodes && now - begin > kStartDeadline) {
       return {.failure =
                   absl::StrCat("only ", log.ready(), " of ", nodes, " members were ready in ",
@@ -72,6 +73,8 @@ absl::Status CompareSweep::Run() {
     for (size_t point = 0; point < grid_.points.size(); ++point) {
       for (size_t row = 0; row < rows_.size(); ++row) {
         if (!rows_[row].peer.missing.empty()) continue;
+        if (round > 0 && rows_[row].first_round_only) continue;
+        if (Interrupted()) return absl::CancelledError("interrupted");
         if (absl::Now() - begin_ > options_.time_limit) {
           ran_out_of_time_ = true;
           return absl::OkStatus();

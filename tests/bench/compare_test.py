@@ -6,8 +6,12 @@ machine allows namespaces, over emulated links.
 """
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import tempfile
+import time
 import unittest
 
 PEERS = "perigee,tcp-8"
@@ -22,6 +26,26 @@ def allowed_congestion():
     """One that any namespace may use."""
     with open("/proc/sys/net/ipv4/tcp_allowed_congestion_control", encoding="ascii") as file:
         return file.read().split()[0]
+
+
+def members_of(folder):
+    """Processes that were started with a path inside `folder`."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as file:
+                if folder in file.read():
+                    found.append(pid)
+        except OSError:
+            continue  # it has just ended
+    return found
+
+
+def wait_until(case, condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        case.assertLess(time.monotonic(), deadline)
+        time.sleep(0.02)
 
 
 def run(*flags):
@@ -81,6 +105,34 @@ class CompareTest(unittest.TestCase):
             self.assertEqual(len(scene["survivors"]), 2)
             outcomes[scene["peer"]] = {survivor["outcome"] for survivor in scene["survivors"]}
         self.assertEqual(outcomes, {"perigee": {"goes on"}, "tcp-8": {"error"}})
+
+    def check_interrupted(self, signal_number):
+        """Strikes a comparison while it runs; the folder that its temporary files were in."""
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        # Endless, but for the strike.
+        comparison = subprocess.Popen(
+            [PROGRAM, "compare", "--loopback", "--peers", PEERS, "--iterations", "100000",
+             "--congestion", allowed_congestion(), "--budget", "1h", "--bytes", "1MiB"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            env=dict(os.environ, TMPDIR=folder.name))
+        self.addCleanup(comparison.kill)
+        wait_until(self, lambda: members_of(folder.name))
+        comparison.send_signal(signal_number)
+        comparison.wait(timeout=60)
+        wait_until(self, lambda: not members_of(folder.name))
+        return folder.name
+
+    def test_an_interrupt_leaves_nothing_behind(self):
+        self.assertEqual(os.listdir(self.check_interrupted(signal.SIGINT)), [])
+
+    def test_what_a_killed_comparison_left_goes_with_the_next(self):
+        folder = self.check_interrupted(signal.SIGKILL)
+        self.assertEqual(len(os.listdir(folder)), 1)
+        subprocess.run([PROGRAM, "compare", "--tiny", "--loopback", "--peers", "tcp-1",
+                        "--congestion", allowed_congestion(), "--loss", "0"], timeout=100,
+                       check=True, capture_output=True, env=dict(os.environ, TMPDIR=folder))
+        self.assertEqual(os.listdir(folder), [])
 
     def test_usage_errors_are_one_line_and_exit_2(self):
         for flags in (("--peers", "carrier-pigeon"), ("--loss", "all"), ("--bytes", "2MiB,1MiB"),
