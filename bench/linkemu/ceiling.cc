@@ -36,7 +36,7 @@ constexpr absl::Duration kQuiet = absl::Milliseconds(30);
 constexpr double kOffered = 0.98;
 constexpr uint64_t kTrialQueueBytes = 256 << 20;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-constexpr int kTriesPerRate = 2;  // others use the machine too
+constexpr int kTriesPerRate = 3;  // others use the machine too
 
 // Carries `bytes_per_second` on every link for a while. True when the emulator kept up.
 absl::StatusOr<bool> Try(Testbed& testbed, double bytes_per_second, absl::Duration length) {
@@ -46,13 +46,16 @@ absl::StatusOr<bool> Try(Testbed& testbed, double bytes_per_second, absl::Durati
   testbed.emulator->ResetLateness();
   const uint64_t dropped_before = testbed.DeviceDropped();
   uint64_t received = 0;
-  const auto Count = [&received](const Probe&, absl::Time) { ++received; };
+  const auto ReceiveFor = [&](absl::Duration quiet) {
+    received += testbed.sockets.ReceiveUntilQuiet(quiet, ProbeSockets::Depth::kFirsts,
+                                                  [](const Probe&, absl::Time) {});
+  };
   LoadGenerator load(testbed.sockets, {.links = LinksOf(testbed.network),
                                        .bytes_per_second = kOffered * bytes_per_second});
   const absl::Time end = EmulatorNow() + length;
-  while (EmulatorNow() < end) testbed.sockets.ReceiveUntilQuiet(absl::Milliseconds(1), Count);
+  while (EmulatorNow() < end) ReceiveFor(absl::Milliseconds(1));
   PERIGEE_RETURN_IF_ERROR(load.Stop());
-  testbed.sockets.ReceiveUntilQuiet(kQuiet, Count);
+  ReceiveFor(kQuiet);
   const bool complete = received == load.packets_per_link() * kMeshLinks;
   const bool prompt = testbed.emulator->Figures().lateness.Quantile(0.99) <= kLatenessMax;
   const bool kept_pace = load.behind() < length / 50;
@@ -186,11 +189,16 @@ absl::Status CheckCeiling(const Network& network) {
     ceiling = std::max(measured, ceiling);
     if (ceiling > 0) RememberCeiling(ceiling);
   }
+  if (ceiling == 0) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("this machine does not carry even ", kMeshLinks, " links of ",
+                     FormatRate(CeilingSearch().first_bytes_per_second),
+                     " at once; free it of other work, or accept what comes with --above-ceiling"));
+  }
   const double share = load / CeilingLoad(ceiling);
-  const std::string what =
-      absl::StrCat(network.links.size(), " links that together ask for ",
-                   static_cast<int>(std::round(100 * share)), " % of what this machine can carry (",
-                   kMeshLinks, " links of ", FormatRate(ceiling), ")");
+  const std::string what = absl::StrCat(
+      network.links.size(), " links that together ask for ", std::ceil(100 * share),
+      " % of what this machine can carry (", kMeshLinks, " links of ", FormatRate(ceiling), ")");
   if (share > 1) {
     return absl::FailedPreconditionError(
         absl::StrCat(what, "; lower --rate, use fewer links, or accept it with --above-ceiling"));

@@ -25,8 +25,6 @@ namespace {
 
 constexpr absl::string_view kSuffix = ".sock";
 
-std::string Folder() { return absl::StrCat("/tmp/perigee-linkemu-", getuid()); }
-
 absl::StatusOr<sockaddr_un> Address(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -55,14 +53,14 @@ bool IsRunning(absl::string_view name) {
          (kill(pid, 0) == 0 || errno == EPERM);
 }
 
-// The sockets of this user's emulators that answer; those that do not are removed.
-std::vector<std::string> Running() {
+// The sockets in `folder` that answer; those of emulators that are gone are removed.
+std::vector<std::string> Running(const std::string& folder_path) {
   std::vector<std::string> paths;
-  DIR* const folder = opendir(Folder().c_str());
+  DIR* const folder = opendir(folder_path.c_str());
   if (folder == nullptr) return paths;
   while (const dirent* entry = readdir(folder)) {
     if (!absl::EndsWith(entry->d_name, kSuffix)) continue;
-    const std::string path = absl::StrCat(Folder(), "/", entry->d_name);
+    const std::string path = absl::StrCat(folder_path, "/", entry->d_name);
     if (Connect(path).ok()) {
       paths.push_back(path);
     } else if (!IsRunning(entry->d_name)) {
@@ -77,7 +75,7 @@ absl::StatusOr<std::string> FindPath(const std::string& path) {
   if (!path.empty()) return path;
   const char* const given = std::getenv("PERIGEE_LINKEMU");
   if (given != nullptr && *given != '\0') return std::string(given);
-  const std::vector<std::string> running = Running();
+  const std::vector<std::string> running = Running(ControlServer::Folder());
   if (running.size() == 1) return running.front();
   return absl::NotFoundError(running.empty()
                                  ? "no emulator runs here; start one with perigee-linkemu run"
@@ -86,8 +84,9 @@ absl::StatusOr<std::string> FindPath(const std::string& path) {
 
 }  // namespace
 
-absl::StatusOr<ControlServer> ControlServer::Create() {
-  const std::string folder = Folder();
+std::string ControlServer::Folder() { return absl::StrCat("/tmp/perigee-linkemu-", getuid()); }
+
+absl::StatusOr<ControlServer> ControlServer::Create(const std::string& folder) {
   struct stat status {};
   // A folder that another user made first is not ours to use.
   if ((mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) ||
@@ -96,7 +95,7 @@ absl::StatusOr<ControlServer> ControlServer::Create() {
     return absl::PermissionDeniedError(
         absl::StrCat("control socket: ", folder, " cannot be used: remove it"));
   }
-  Running();
+  Running(folder);
   ControlServer server;
   server.path_ = absl::StrCat(folder, "/", getpid(), kSuffix);
   unlink(server.path_.c_str());

@@ -19,9 +19,11 @@ class ControlServer {
   static constexpr size_t kClientsMax = 64;
   static constexpr size_t kLineBytesMax = 4096;
 
-  // Also removes the sockets of emulators that are gone. Before PrepareNamespaces: afterwards this
+  // Where this user's emulators have their sockets. Asked before PrepareNamespaces: afterwards this
   // process has another user id.
-  static absl::StatusOr<ControlServer> Create();
+  static std::string Folder();
+  // Also removes the sockets of emulators that are gone.
+  static absl::StatusOr<ControlServer> Create(const std::string& folder);
   ControlServer(ControlServer&&) noexcept = default;
   ControlServer& operator=(ControlServer&&) noexcept = default;
   ~ControlServer();

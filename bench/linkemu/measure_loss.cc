@@ -16,8 +16,7 @@ namespace perigee::linkemu {
 namespace {
 
 constexpr uint32_t kSmallPacketBytes = 128;
-// Probes on all links between two waits: they fit into the sockets of an ordinary user too.
-constexpr uint32_t kBurstsPerRound = 1;
+constexpr auto kDepth = ProbeSockets::Depth::kEvery;
 constexpr absl::Duration kQuiet = absl::Milliseconds(2);
 constexpr absl::Duration kLastQuiet = absl::Milliseconds(100);
 constexpr double kBadShare = 1.0 / 3;  // of the time of bursty links
@@ -94,11 +93,10 @@ absl::StatusOr<LossFigures> MeasureLoss(double loss, uint64_t packets, uint64_t 
                                                     .packet_bytes = kSmallPacketBytes}));
       figures.packets += ProbeBurst::kCountMax;
     }
-    if (number / ProbeBurst::kCountMax % kBurstsPerRound == 0) {
-      testbed.sockets.ReceiveUntilQuiet(kQuiet, OnProbe);
-    }
+    // Few enough are under way to fit into the sockets of an ordinary user.
+    testbed.sockets.ReceiveUntilQuiet(kQuiet, kDepth, OnProbe);
   }
-  testbed.sockets.ReceiveUntilQuiet(kLastQuiet, OnProbe);
+  testbed.sockets.ReceiveUntilQuiet(kLastQuiet, kDepth, OnProbe);
   PERIGEE_RETURN_IF_ERROR(CheckSockets(testbed));
   const uint64_t lost = figures.packets - arrived;
   figures.measured = static_cast<double>(lost) / static_cast<double>(figures.packets);
@@ -125,10 +123,10 @@ absl::StatusOr<BurstFigures> MeasureBursts(absl::Duration mean, absl::Duration l
       PERIGEE_RETURN_IF_ERROR(testbed.sockets.Send(
           {.from = link.first, .to = link.second, .first = trace.sent.size() - 1}));
     }
-    testbed.sockets.Receive(OnProbe);
+    testbed.sockets.Receive(kDepth, OnProbe);
     absl::SleepFor(next + kSpacing - absl::Now());
   }
-  testbed.sockets.ReceiveUntilQuiet(kLastQuiet, OnProbe);
+  testbed.sockets.ReceiveUntilQuiet(kLastQuiet, kDepth, OnProbe);
   PERIGEE_RETURN_IF_ERROR(CheckSockets(testbed));
   BurstFigures figures{.asked = mean};
   absl::Duration total;

@@ -19,6 +19,8 @@ constexpr int kA = 0;
 constexpr int kB = 1;
 constexpr uint32_t kProbeBytes = 128;
 constexpr double kLinkRate = 125e6;  // where no load says otherwise: 1 Gbit/s
+// Single probes; of the load only what is counted.
+constexpr auto kDepth = ProbeSockets::Depth::kFirsts;
 constexpr absl::Duration kQuiet = absl::Milliseconds(50);
 
 absl::StatusOr<Testbed> Mesh(const Link& link, uint64_t seed) {
@@ -64,7 +66,7 @@ absl::Status SendBothWays(Testbed& testbed, absl::Duration length, std::vector<W
       PERIGEE_RETURN_IF_ERROR(
           testbed.sockets.Send({.from = way.from, .to = way.to, .first = way.sent.size() - 1}));
     }
-    testbed.sockets.Receive([ways](const Probe& probe, absl::Time) {
+    testbed.sockets.Receive(kDepth, [ways](const Probe& probe, absl::Time) {
       (*ways)[probe.from].arrived[probe.number] = true;
     });
     absl::SleepFor(absl::Microseconds(200));
@@ -100,12 +102,12 @@ absl::StatusOr<TimingFigures> MeasureTiming(const TimingSettings& settings) {
     // At random times, so that nothing periodic stays hidden.
     const absl::Time next = absl::Now() + absl::Milliseconds(rng.Exponential(1));
     while (absl::Now() < next) {
-      testbed.sockets.Receive(OnProbe);
+      testbed.sockets.Receive(kDepth, OnProbe);
       absl::SleepFor(std::min(next - absl::Now(), absl::Microseconds(500)));
     }
   }
   if (load) PERIGEE_RETURN_IF_ERROR(load->Stop());
-  testbed.sockets.ReceiveUntilQuiet(kQuiet, OnProbe);
+  testbed.sockets.ReceiveUntilQuiet(kQuiet, kDepth, OnProbe);
   return FiguresOf(std::move(extra_us));
 }
 
@@ -123,7 +125,7 @@ absl::StatusOr<bool> MeasureOutage(uint64_t seed) {
     edges[down ? 0 : 1][1] = absl::Now();
   }
   PERIGEE_RETURN_IF_ERROR(SendBothWays(testbed, absl::Milliseconds(100), &ways));
-  testbed.sockets.ReceiveUntilQuiet(kQuiet, [&](const Probe& probe, absl::Time) {
+  testbed.sockets.ReceiveUntilQuiet(kQuiet, kDepth, [&](const Probe& probe, absl::Time) {
     ways[probe.from].arrived[probe.number] = true;
   });
   // What was sent just before a change may not have been fetched yet.

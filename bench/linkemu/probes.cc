@@ -131,48 +131,50 @@ absl::Status ProbeSockets::Send(const ProbeBurst& burst) const {
       absl::StrCat("probe from ", burst.from, " to ", burst.to, ": ", std::strerror(errno)));
 }
 
-size_t ProbeSockets::ReceiveAt(int socket, OnProbe on_probe) {
+size_t ProbeSockets::ReceiveAt(int socket, Depth depth, OnProbe on_probe) {
   const auto index = static_cast<size_t>(socket);
   alignas(cmsghdr) char control[256];
-  iovec bytes = {receive_buffer_.data(), receive_buffer_.size()};
+  const bool every = depth == Depth::kEvery;
+  iovec bytes = {receive_buffer_.data(), every ? receive_buffer_.size() : sizeof(Probe)};
   msghdr message{};
   message.msg_iov = &bytes;
   message.msg_iovlen = 1;
   message.msg_control = control;
   message.msg_controllen = sizeof(control);
-  const ssize_t size = recvmsg(sockets_[index].get(), &message, MSG_DONTWAIT);
+  const ssize_t size = recvmsg(sockets_[index].get(), &message, MSG_DONTWAIT | MSG_TRUNC);
   if (size <= 0) return 0;
   const Ancillary ancillary = ReadAncillary(&message);
   overflowed_ +=
       ancillary.overflowed - std::exchange(overflow_counts_[index], ancillary.overflowed);
   const auto total = static_cast<size_t>(size);
   const size_t step = ancillary.segment_bytes > 0 ? ancillary.segment_bytes : total;
-  size_t count = 0;
-  for (size_t at = 0; at + sizeof(Probe) <= total; at += step) {
+  const size_t read = every ? total : std::min(total, sizeof(Probe));
+  for (size_t at = 0; at + sizeof(Probe) <= read; at += step) {
     Probe probe;
     std::memcpy(&probe, &receive_buffer_[at], sizeof(probe));
-    if (probe.mark != Probe::kMark || probe.to != socket) continue;
+    if (probe.mark != Probe::kMark || probe.to != socket) return 0;
     on_probe(probe, ancillary.received);
-    ++count;
   }
-  return count;
+  return (total + step - 1) / step;
 }
 
-size_t ProbeSockets::Receive(OnProbe on_probe) {
+size_t ProbeSockets::Receive(Depth depth, OnProbe on_probe) {
   size_t total = 0;
   for (size_t i = 0; i < sockets_.size(); ++i) {
-    while (const size_t count = ReceiveAt(static_cast<int>(i), on_probe)) total += count;
+    while (const size_t count = ReceiveAt(static_cast<int>(i), depth, on_probe)) total += count;
   }
   return total;
 }
 
-void ProbeSockets::ReceiveUntilQuiet(absl::Duration quiet, OnProbe on_probe) {
+size_t ProbeSockets::ReceiveUntilQuiet(absl::Duration quiet, Depth depth, OnProbe on_probe) {
   std::vector<pollfd> fds;
   for (const FileDescriptor& socket : sockets_) fds.push_back({socket.get(), POLLIN, 0});
   const timespec wait = absl::ToTimespec(quiet);
+  size_t total = 0;
   do {
-    Receive(on_probe);
+    total += Receive(depth, on_probe);
   } while (ppoll(fds.data(), fds.size(), &wait, nullptr) > 0);
+  return total;
 }
 
 absl::StatusOr<Testbed> Testbed::Create(Network network, uint64_t seed) {

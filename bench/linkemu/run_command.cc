@@ -159,13 +159,18 @@ absl::Status RunNodes(const RunOptions& options) {
     return absl::InvalidArgumentError(
         "what shall the nodes run? Put it behind --, e.g. -- sh -c 'echo {rank} of {nodes}'");
   }
-  BlockEndingSignals();
   PERIGEE_ASSIGN_OR_RETURN(Network network, MakeNetwork(options, EmulatorNow()));
-  PERIGEE_ASSIGN_OR_RETURN(ControlServer control, ControlServer::Create());
+  const std::string control_folder = ControlServer::Folder();
+  PERIGEE_RETURN_IF_ERROR(PrepareNamespaces());
+  if (!options.above_ceiling) {
+    PERIGEE_RETURN_IF_ERROR(CheckCeiling(network));
+    // The plan's time starts with the run, not with what was measured before it.
+    PERIGEE_ASSIGN_OR_RETURN(network, MakeNetwork(options, EmulatorNow()));
+  }
+  BlockEndingSignals();
+  PERIGEE_ASSIGN_OR_RETURN(ControlServer control, ControlServer::Create(control_folder));
   Run run{options, std::move(control), std::move(network), 0, {}};
   run.rank_count = run.network.node_count - (run.network.hub < 0 ? 0 : 1);
-  PERIGEE_RETURN_IF_ERROR(PrepareNamespaces());
-  if (!options.above_ceiling) PERIGEE_RETURN_IF_ERROR(CheckCeiling(run.network));
   RunReport report(options);
   PERIGEE_RETURN_IF_ERROR(CreateNodes(run));
   return Supervise(run, report);

@@ -45,9 +45,8 @@ nlohmann::ordered_json Microseconds(const DurationHistogram& lateness, absl::Dur
 RunReport::RunReport(const RunOptions& options)
     : path_(options.json), report_("linkemu run", options.seed), start_(EmulatorNow()) {
   report_.parameters() = {
-      {"topology", options.contacts.empty()   ? options.topology.empty() ? "mesh" : options.topology
-                   : options.topology.empty() ? options.contacts
-                                              : options.topology},
+      {"topology", nullptr},
+      {"contacts", nullptr},
       {"rate_bps", options.channel.link.bytes_per_second * 8},
       {"delay_seconds", absl::ToDoubleSeconds(options.channel.link.delay)},
       {"loss", options.channel.loss},
@@ -64,6 +63,11 @@ RunReport::RunReport(const RunOptions& options)
       {"coordinator", options.coordinator},
       {"run", options.command},
   };
+  if (!options.contacts.empty()) {
+    report_.parameters()["contacts"] = options.contacts;
+  } else {
+    report_.parameters()["topology"] = options.topology.empty() ? "mesh" : options.topology;
+  }
 }
 
 nlohmann::ordered_json RunReport::Fields(const RunFigures& figures) {

@@ -181,6 +181,8 @@ TEST(PlanNetwork, TurnsContactsIntoWindows) {
         nodes { id: 4 } nodes { id: 7 } nodes { id: 9 }
         links { from: 4 to: 9 bits_per_second: 8e6 delay_ms: 5 bidirectional: true }
         links { from: 4 to: 7 bits_per_second: 16e6 delay_ms: 2 }
+        links { from: 9 to: 7 bits_per_second: 16e6 delay_ms: 2 }
+        contacts { from: 9 to: 7 opens_ms: 50000 closes_ms: 60000 }
         contacts { from: 4 to: 7 opens_ms: 0 closes_ms: 20000 }
         contacts { from: 4 to: 7 opens_ms: 30000 closes_ms: 40000 delay_ms: 3 }
         dark { node: 7 begins_ms: 10000 ends_ms: 35000 }
@@ -192,14 +194,16 @@ TEST(PlanNetwork, TurnsContactsIntoWindows) {
       NetworkFromPlan(plan->plan, {NodeId(4), NodeId(7), NodeId(9)}, {today, start, 10}, Channel());
   ASSERT_TRUE(network.ok()) << network.status();
   EXPECT_EQ(network->node_count, 3);
-  EXPECT_EQ(Pairs(*network), (std::set<std::pair<int, int>>{{0, 1}, {0, 2}, {2, 0}}));
+  EXPECT_EQ(Pairs(*network), (std::set<std::pair<int, int>>{{0, 1}, {0, 2}, {2, 0}, {2, 1}}));
   for (const LinkSettings& link : network->links) {
     std::vector<std::pair<double, double>> seconds;
     for (const LinkWindow& window : link.windows) {
       seconds.emplace_back(absl::ToDoubleSeconds(window.opens - start),
                            absl::ToDoubleSeconds(window.closes - start));
     }
-    if (link.to == 1) {
+    if (link.from == 2 && link.to == 1) {
+      EXPECT_EQ(seconds, (std::vector<std::pair<double, double>>{{5, 6}}));
+    } else if (link.to == 1) {
       EXPECT_EQ(seconds, (std::vector<std::pair<double, double>>{{0, 1}, {3.5, 4}}));
       EXPECT_EQ(link.windows[1].link, (Link{2e6, absl::Milliseconds(3)}));
     } else {
