@@ -3,7 +3,7 @@
 #
 #   tests/install_packages.sh build          installs what building and running needs
 #   tests/install_packages.sh build fuzz     ... and the fuzzers
-#   tests/install_packages.sh build bench    ... and what bench/peers and bench/report want
+#   tests/install_packages.sh build bench    ... and what bench/peers, micro and report want
 #   tests/install_packages.sh --list lint    prints the missing packages and installs nothing
 #
 # Groups: build, fuzz, lint, bench. Uses apt-get, through sudo when not root. Exit 0 when nothing is
@@ -16,7 +16,7 @@ build="g++ cmake ninja-build ccache pkg-config git ca-certificates python3
   libgtest-dev libgmock-dev"
 fuzz="clang-14 libclang-rt-14-dev"
 lint="clang-14 clang-format-14 clang-tidy-14"
-bench="libgloo-dev python3-matplotlib python3-venv"
+bench="libgloo-dev libbenchmark-dev python3-matplotlib python3-venv"
 
 # is_installed PACKAGE: installed, or provided by an installed package (pkg-config by pkgconf).
 is_installed() {

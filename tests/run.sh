@@ -22,7 +22,7 @@ asan_build() {
     cmake --build build-asan -j "$perigee_jobs"
 }
 
-step "packages" tests/install_packages.sh build
+step "packages" tests/install_packages.sh build bench
 step "release build" release_build
 step "release tests" tests_in build
 step "sanitizer build of the cores" asan_build
