@@ -101,8 +101,7 @@ absl::StatusOr<std::vector<CompareRow>> MakeRows(const std::vector<ComparePeer>&
     if (!peer.has_congestion) rows.push_back({.peer = peer});
     for (const std::string& name : wanted) {
       if (!peer.has_congestion) continue;
-      rows.push_back(
-          {.peer = peer, .congestion = name, .first_round_only = name != wanted.front()});
+      rows.push_back({.peer = peer, .congestion = name, .runs_once = name != wanted.front()});
     }
   }
   return rows;

@@ -22,7 +22,7 @@ struct CompareRow {
   ComparePeer peer;
   std::string congestion;  // empty for peers without TCP
   // All congestion controls but the first: they are here to be seen, and slow with loss.
-  bool first_round_only = false;
+  bool runs_once = false;
 
   std::string name() const { return peer.name + (congestion.empty() ? "" : " " + congestion); }
 };

@@ -70,17 +70,21 @@ double CompareSweep::lateness_us(Place place) const {
 absl::Status CompareSweep::Run() {
   begin_ = absl::Now();
   for (uint64_t round = 0; round < options_.rounds; ++round) {
-    for (size_t point = 0; point < grid_.points.size(); ++point) {
-      for (size_t row = 0; row < rows_.size(); ++row) {
-        if (!rows_[row].peer.missing.empty()) continue;
-        if (round > 0 && rows_[row].first_round_only) continue;
-        if (Interrupted()) return absl::CancelledError("interrupted");
-        if (absl::Now() - begin_ > options_.time_limit) {
-          ran_out_of_time_ = true;
-          return absl::OkStatus();
-        }
-        PERIGEE_RETURN_IF_ERROR(RunLaunch({row, point}, round));
+    PERIGEE_RETURN_IF_ERROR(RunRound(round, /*once=*/false));
+  }
+  return RunRound(0, /*once=*/true);
+}
+
+absl::Status CompareSweep::RunRound(uint64_t round, bool once) {
+  for (size_t point = 0; point < grid_.points.size(); ++point) {
+    for (size_t row = 0; row < rows_.size(); ++row) {
+      if (!rows_[row].peer.missing.empty() || rows_[row].runs_once != once) continue;
+      if (Interrupted()) return absl::CancelledError("interrupted");
+      if (absl::Now() - begin_ > options_.time_limit) {
+        ran_out_of_time_ = true;
+        return absl::OkStatus();
       }
+      PERIGEE_RETURN_IF_ERROR(RunLaunch({row, point}, round));
     }
   }
   return absl::OkStatus();

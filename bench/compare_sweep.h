@@ -37,6 +37,8 @@ class CompareSweep {
   bool ran_out_of_time() const { return ran_out_of_time_; }
 
  private:
+  // Every point and those rows that run once, or the others.
+  absl::Status RunRound(uint64_t round, bool once);
   absl::Status RunLaunch(Place place, uint64_t round);
   std::vector<size_t> SizesToRun(Place place) const;
   std::vector<std::string> MemberFlags(const std::vector<size_t>& sizes) const;

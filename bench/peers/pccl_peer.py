@@ -15,8 +15,7 @@ import time
 import numpy
 import pccl
 
-GROWTH = 0.5  # peer_loop.cc
-VOTES = 2  # peer_vector.h
+STOP, NEXT_IS_TOO_LONG = 1, 2  # peer_loop.h
 PROBE = 256
 BLOCK = 1 << 20  # elements: what numpy works on at once stays in the cache
 JOIN_SECONDS = 60
@@ -71,14 +70,12 @@ class Content:
         for begin in range(0, values.size, BLOCK):
             part = values[begin:begin + BLOCK]
             part[:] = self.block(rank, op, begin, part.size)
-        values[:VOTES] = 0
 
     def is_sum_of(self, ranks, op, values):
         for begin in range(0, values.size, BLOCK):
             part = values[begin:begin + BLOCK]
             expected = sum(self.block(rank, op, begin, part.size) for rank in ranks)
-            skipped = VOTES if begin == 0 else 0
-            if not numpy.array_equal(expected[skipped:], part[skipped:]):
+            if not numpy.array_equal(expected, part):
                 return False
         return True
 
@@ -104,16 +101,26 @@ class Barrier:
     """The file of peer_barrier.h."""
 
     def __init__(self, path, rank, nodes):
-        self.rank, self.nodes = rank, nodes
+        self.rank, self.nodes, self.times = rank, nodes, 0
         fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        os.ftruncate(fd, 8 * nodes)
-        self.memory = mmap.mmap(fd, 8 * nodes)
+        os.ftruncate(fd, 24 * nodes)
+        self.memory = mmap.mmap(fd, 24 * nodes)
         os.close(fd)
 
-    def wait(self, op):
-        struct.pack_into("=Q", self.memory, 8 * self.rank, op)
-        while min(struct.unpack_from(f"={self.nodes}Q", self.memory)) < op:
+    def row(self, number):
+        return struct.unpack_from(f"={self.nodes}Q", self.memory, 8 * self.nodes * number)
+
+    def agree(self, votes=0):
+        self.times += 1
+        votes_row = 1 + self.times % 2
+        struct.pack_into("=Q", self.memory, 8 * (self.nodes * votes_row + self.rank), votes)
+        struct.pack_into("=Q", self.memory, 8 * self.rank, self.times)
+        while min(self.row(0)) < self.times:
             time.sleep(1e-4)
+        wanted = 0
+        for vote in self.row(votes_row):
+            wanted |= vote
+        return wanted
 
 
 class Peer:
@@ -170,7 +177,7 @@ class Peer:
     def run_op(self, timed, values, result):
         fields = {"op": self.op, "bytes": values.nbytes}
         if self.barrier:
-            self.barrier.wait(self.op + 1)
+            self.barrier.agree()
         self.say("start", **fields)
         cpu, begin = time.process_time(), time.time()
         try:
@@ -188,14 +195,15 @@ class Peer:
         self.op += 1
         return True
 
-    def cast_votes(self, index, begin, values):
+    def votes(self, index, begin):
         options = self.options
-        if time.time() - begin >= options.budget:
-            values[0] = 1
+        votes = STOP if time.time() - begin >= options.budget else 0
         if index + 1 < len(options.sizes):
-            growth = GROWTH * options.sizes[index + 1] / options.sizes[index]
+            size = options.sizes[index]
+            growth = options.sizes[index + 1] / size * (0.85 if size >= 16 << 20 else 0.5)
             if self.fastest * growth > options.op_limit:
-                values[1] = 1
+                votes |= NEXT_IS_TOO_LONG
+        return votes
 
     def run_size(self, index):
         options = self.options
@@ -205,13 +213,13 @@ class Peer:
         begin, self.fastest = time.time(), float("inf")
         for i in range(options.warmup + timed):
             self.content.fill(options.rank, self.op, values)
-            if i > 0:
-                self.cast_votes(index, begin, values)
             if not self.run_op(i >= options.warmup, values, result):
                 return False
-            if i > 0:
-                self.next_is_too_long = result[1] > 0
-            if result[0] > 0:
+            if self.barrier is None:
+                continue
+            votes = self.barrier.agree(self.votes(index, begin) if i > 0 else 0)
+            self.next_is_too_long = votes & NEXT_IS_TOO_LONG
+            if votes & STOP:
                 break
         return True
 
@@ -224,7 +232,7 @@ class Peer:
             elif not self.run_size(index):
                 return 1
         if self.barrier:
-            self.barrier.wait(self.op + 1)
+            self.barrier.agree()
         self.say("end", cpu_seconds=time.process_time())
         return 0
 

@@ -32,7 +32,7 @@ struct PeerOptions {
   absl::Duration budget = absl::Seconds(6);
   absl::Duration op_limit = absl::Seconds(20);
   uint64_t seed = 1;
-  bool barrier = false;  // wait for all members before each op, in a file of `rendezvous`
+  bool barrier = false;  // wait for all before each op, and agree when a size ends (peer_barrier.h)
   // Each peer reads what it knows.
   std::string algorithm = "ring";
   uint32_t connections = 1;

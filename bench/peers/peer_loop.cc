@@ -14,8 +14,12 @@
 namespace perigee {
 namespace {
 
-// Of the time in proportion to the bytes: a longer op has the same round trips to wait for.
-constexpr double kGrowth = 0.5;
+// How much longer the next size will take at least: not in proportion to the bytes, because it has
+// the same round trips to wait for; where bytes decide already, almost.
+double Growth(uint64_t bytes, uint64_t next) {
+  const double ratio = static_cast<double>(next) / static_cast<double>(bytes);
+  return ratio * (bytes >= uint64_t{16} << 20 ? 0.85 : 0.5);
+}
 
 double CpuSeconds() {
   rusage usage;
@@ -74,7 +78,7 @@ absl::Status PeerLoop::Run() {
     PERIGEE_RETURN_IF_ERROR(RunSize(index));
   }
   // A member that ended first would close connections under the others' last bytes.
-  if (barrier_ != nullptr) barrier_->Wait(op_ + 1);
+  if (barrier_ != nullptr) barrier_->Agree(0);
   Print("end", options_.rank, {{"cpu_seconds", CpuSeconds()}});
   return absl::OkStatus();
 }
@@ -91,26 +95,27 @@ absl::Status PeerLoop::RunSize(size_t index) {
   fastest_ = absl::InfiniteDuration();
   for (uint64_t i = 0; i < options_.warmup + timed; ++i) {
     FillPeerInput({options_.seed, op_}, options_.rank, in);
-    if (i > 0) CastVotes(index, begin, in);
     PERIGEE_RETURN_IF_ERROR(RunOp(i >= options_.warmup, in, out));
-    if (i > 0) next_is_too_long_ = out[kNextIsTooLong] > 0;
-    if (out[kStop] > 0) break;
+    if (barrier_ == nullptr) continue;
+    // A warm-up says little: it may have met slow connections.
+    const uint64_t votes = barrier_->Agree(i == 0 ? 0 : Votes(index, begin));
+    next_is_too_long_ = (votes & kNextIsTooLong) != 0;
+    if ((votes & kStop) != 0) break;
   }
   return absl::OkStatus();
 }
 
-void PeerLoop::CastVotes(size_t index, absl::Time begin, absl::Span<float> input) const {
-  if (absl::Now() - begin >= options_.budget) input[kStop] = 1;
-  if (index + 1 == options_.sizes.size()) return;
-  const double growth = kGrowth * static_cast<double>(options_.sizes[index + 1]) /
-                        static_cast<double>(options_.sizes[index]);
-  if (fastest_ * growth > options_.op_limit) input[kNextIsTooLong] = 1;
+uint64_t PeerLoop::Votes(size_t index, absl::Time begin) const {
+  const uint64_t stop = absl::Now() - begin >= options_.budget ? kStop : 0;
+  if (index + 1 == options_.sizes.size()) return stop;
+  const double growth = Growth(options_.sizes[index], options_.sizes[index + 1]);
+  return stop | (fastest_ * growth > options_.op_limit ? kNextIsTooLong : 0);
 }
 
 absl::Status PeerLoop::RunOp(bool timed, absl::Span<float> input, absl::Span<float> output) {
   const uint64_t bytes = input.size() * sizeof(float);
   nlohmann::ordered_json fields = {{"op", op_}, {"bytes", bytes}};
-  if (barrier_ != nullptr) barrier_->Wait(op_ + 1);
+  if (barrier_ != nullptr) barrier_->Agree(0);
   Print("start", options_.rank, fields);
   const double cpu_begin = CpuSeconds();
   const absl::Time begin = absl::Now();

@@ -1,8 +1,7 @@
 // The loop that every peer runs: warm-up and timed allreduces of each size, each checked.
 //
-// Members must agree when to stop, and one that is late must not wait for one that has gone on.
-// They vote inside the data: an element of the sum is above zero when anybody wants to stop, and
-// all members see the same sum. So a size ends for all after the same op.
+// With a barrier, members agree after each op whether the size goes on: it ends for all after the
+// same one. Without, each runs all that was asked for.
 #pragma once
 
 #include <memory>
@@ -22,11 +21,13 @@ class PeerLoop {
   absl::Status Run();
 
  private:
-  enum Vote : size_t { kStop, kNextIsTooLong };
+  // Votes are sets of these.
+  static constexpr uint64_t kStop = 1;
+  static constexpr uint64_t kNextIsTooLong = 2;
 
   absl::Status RunSize(size_t index);
   absl::Status RunOp(bool timed, absl::Span<float> input, absl::Span<float> output);
-  void CastVotes(size_t index, absl::Time begin, absl::Span<float> input) const;
+  uint64_t Votes(size_t index, absl::Time begin) const;
 
   const PeerOptions& options_;
   Collective& collective_;

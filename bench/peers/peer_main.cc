@@ -62,7 +62,9 @@ void AddFlags(CLI::App& app, PeerOptions& options, Texts& texts) {
   AddTime(app, "--budget", &options.budget, "a size that has taken so long ends");
   AddTime(app, "--op-limit", &options.op_limit, "a size whose ops would take longer is left out");
   app.add_option("--seed", options.seed, "of the content")->capture_default_str();
-  app.add_flag("--barrier", options.barrier, "wait for all before each op, in --rendezvous");
+  app.add_flag(
+      "--barrier", options.barrier,
+      "wait for all before each op, and agree when to end a size, in a file of --rendezvous");
   app.add_option("--algorithm", options.algorithm, "of gloo: ring or halving-doubling");
   app.add_option("--connections", options.connections, "of tcp-pool and pccl, per neighbour")
       ->check(CLI::Range(1, 256));

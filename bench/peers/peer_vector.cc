@@ -26,7 +26,7 @@ bool IsSumOf(const PeerInput& input, uint32_t set, absl::Span<const float> resul
     if ((set >> rank & 1) != 0) salts[count++] = Salt(input, rank);
   }
   bool equal = true;
-  for (size_t i = kPeerVotes; i < end; ++i) {
+  for (size_t i = 0; i < end; ++i) {
     float expected = 0;
     for (size_t m = 0; m < count; ++m) expected += Element(salts[m], i);
     equal &= expected == result[i];
@@ -39,7 +39,6 @@ bool IsSumOf(const PeerInput& input, uint32_t set, absl::Span<const float> resul
 void FillPeerInput(const PeerInput& input, uint32_t rank, absl::Span<float> values) {
   const uint32_t salt = Salt(input, rank);
   for (size_t i = 0; i < values.size(); ++i) values[i] = Element(salt, i);
-  for (size_t i = 0; i < std::min(kPeerVotes, values.size()); ++i) values[i] = 0;
 }
 
 uint32_t PeersInSum(const PeerInput& input, uint32_t nodes, absl::Span<const float> result) {

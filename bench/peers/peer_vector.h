@@ -8,9 +8,6 @@
 
 namespace perigee {
 
-// The first elements carry votes instead: their sums tell all members the same (peer_loop.h).
-constexpr size_t kPeerVotes = 2;
-
 // Which inputs: the same on every member but for `rank`.
 struct PeerInput {
   uint64_t seed = 1;

@@ -36,7 +36,7 @@ TEST(PeerVectorTest, EverySubsetOfSixIsTold) {
 }
 
 TEST(PeerVectorTest, OneWrongElementMakesItWrong) {
-  for (const size_t place : {size_t{kPeerVotes}, size_t{300}, size_t{4999}}) {
+  for (const size_t place : {size_t{0}, size_t{300}, size_t{4999}}) {
     std::vector<float> result = SumOf({0, 1, 2, 3}, 5000);
     result[place] += 1;
     EXPECT_EQ(PeersInSum(kInput, 4, result), 0u) << place;
@@ -53,13 +53,6 @@ TEST(PeerVectorTest, TheResultOfAnotherOpOrSeedIsWrong) {
   const std::vector<float> result = SumOf({0, 1, 2, 3}, 5000);
   EXPECT_EQ(PeersInSum({.seed = kInput.seed, .op = kInput.op + 1}, 4, result), 0u);
   EXPECT_NE(PeersInSum({.seed = kInput.seed + 1, .op = kInput.op}, 4, result), 0b1111u);
-}
-
-TEST(PeerVectorTest, VotesAreNotPartOfTheResult) {
-  std::vector<float> result = SumOf({0, 1, 2, 3}, 5000);
-  result[0] = 3;
-  result[1] = 1;
-  EXPECT_EQ(PeersInSum(kInput, 4, result), 0b1111u);
 }
 
 TEST(PeerVectorTest, AChecksumKnowsBitsAndPlaces) {
