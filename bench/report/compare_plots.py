@@ -15,6 +15,16 @@ def plain_log(axis):
     axis.set_minor_formatter(NullFormatter())
 
 
+def legend(figure, grid, columns, height):
+    """One for all panels: a row need not be in each."""
+    labels = {}
+    for axes in grid.flat:
+        for handle, label in zip(*axes.get_legend_handles_labels()):
+            labels.setdefault(label, handle)
+    figure.legend(labels.values(), labels.keys(), loc="upper center", ncol=columns,
+                  bbox_to_anchor=(0.5, height))
+
+
 def congestions(report):
     return unique(cell["congestion"] for cell in report["cells"] if cell["congestion"])
 
@@ -70,8 +80,7 @@ def goodput(report, out, stem, congestion):
     for axes in grid[-1]:
         axes.set_xlabel("loss per link, %")
     figure.tight_layout()
-    handles, labels = grid[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="upper center", ncol=5, bbox_to_anchor=(0.5, 0.01))
+    legend(figure, grid, 5, 0.01)
     rate = report["parameters"]["rate_bps"] / 1e9
     return save(figure, out, f"{stem}-goodput-{congestion}",
                 f"Goodput against loss, TCP with {congestion}; {report['parameters']['nodes']} "
@@ -144,8 +153,7 @@ def distribution(report, out, stem, congestion):
         draw_distribution(axes, report, place, count, congestion)
     grid[0][0].set_ylabel("share of ops that are done")
     figure.tight_layout()
-    handles, labels = grid[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="upper center", ncol=7, bbox_to_anchor=(0.5, 0.02))
+    legend(figure, grid, 7, 0.02)
     return save(figure, out, f"{stem}-distribution-{congestion}",
                 f"Distribution of op times, {size(count)}, round trip {trip * 1e3:g} ms, TCP with "
                 f"{congestion}")
