@@ -305,13 +305,20 @@ void Node::SendBeat(absl::Time now) {
                    .stats = stats_,
                    .ops = OpReports(now)});
   // Again and again: what counts is how long the silence lasts, and a suspicion grows old.
-  for (const auto& [node, last_heard] : silent_) SendSuspicion(now, node, last_heard);
+  for (const auto& [node, since] : silent_) SendSuspicion(now, node, since);
 }
 
-void Node::SendSuspicion(absl::Time now, NodeId node, absl::Time last_heard) {
+void Node::SetLoopLateness(absl::Time now, absl::Duration lateness) {
+  loop_lateness_ = lateness;
+  if (lateness > kLatenessMax) punctual_since_ = now;
+}
+
+void Node::SendSuspicion(absl::Time now, NodeId node, absl::Time since) {
   const auto peer = peers_.find(node);
   if (peer == peers_.end() || plan_.IsDark(node, now) || plan_.IsDark(options_.self, now)) return;
-  SendControl(Suspect{.node = node, .incarnation = peer->second, .silent_for = now - last_heard});
+  SendControl(Suspect{.node = node,
+                      .incarnation = peer->second,
+                      .silent_for = now - std::max(since, punctual_since_)});
 }
 
 void Node::DrainEndpoint(absl::Time now) {
@@ -341,8 +348,8 @@ void Node::OnTransportEvent(absl::Time now, const TransportEvent& event) {
     if (message.ok()) OnPeerMessage(now, control->peer, *message);
   } else if (const auto* silent = std::get_if<PeerSilent>(&event)) {
     if (!peers_.contains(silent->peer)) return;  // it left by plan
-    silent_[silent->peer] = silent->last_heard;
-    SendSuspicion(now, silent->peer, silent->last_heard);
+    silent_[silent->peer] = silent->since;
+    SendSuspicion(now, silent->peer, silent->since);
   } else if (const auto* heard = std::get_if<PeerHeard>(&event)) {
     silent_.erase(heard->peer);
   }

@@ -123,6 +123,8 @@ class Node {
   static constexpr absl::Duration kLeaveLimit = absl::Seconds(5);
   // How long a session with a planned leaver stays after the last op with it.
   static constexpr absl::Duration kLinger = absl::Seconds(2);
+  // A loop that is later than this cannot tell a silent peer from its own absence.
+  static constexpr absl::Duration kLatenessMax = absl::Milliseconds(50);
   static constexpr size_t kQueueMax =
       1 << 20;  // events, control messages, reductions waiting for the driver
 
@@ -148,7 +150,9 @@ class Node {
   void SetActive(absl::Time now);
   void SetPlan(absl::Time now, ContactPlan plan);
   void SetStats(const MemberStats& stats) { stats_ = stats; }
-  void SetLoopLateness(absl::Duration lateness) { loop_lateness_ = lateness; }
+  // The driver's loop called so much later than it was asked to. A member that was late itself
+  // accuses nobody of the silence until then.
+  void SetLoopLateness(absl::Time now, absl::Duration lateness);
   // No more calls for steps up to this one will come: a planned leaver may go when they are stable.
   // Calls without a step, and a call that is refused because the member leaves, say so by
   // themselves.
@@ -235,7 +239,7 @@ class Node {
   void Emit(NodeEvent event);
   void SendControl(MemberMessage message);
   void SendBeat(absl::Time now);
-  void SendSuspicion(absl::Time now, NodeId node, absl::Time last_heard);
+  void SendSuspicion(absl::Time now, NodeId node, absl::Time since);
   void DrainEndpoint(absl::Time now);
   void OnTransportEvent(absl::Time now, const TransportEvent& event);
 
@@ -312,7 +316,8 @@ class Node {
   std::deque<ReduceTask> reduces_;
   std::map<NodeId, Incarnation> peers_;
   std::map<NodeId, absl::Time> lingering_;
-  std::map<NodeId, absl::Time> silent_;  // peers that do not answer, and when they last did
+  absl::Time punctual_since_ = absl::InfinitePast();
+  std::map<NodeId, absl::Time> silent_;  // peers that do not answer, and since when
 
   bool connected_ = false;
   bool active_ = false;

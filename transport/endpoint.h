@@ -82,7 +82,7 @@ struct ControlDelivered {
 // for probes.
 struct PeerSilent {
   NodeId peer;
-  absl::Time last_heard;
+  absl::Time since;  // when the first packet without an answer left; before it the link was idle
 };
 struct PeerHeard {
   NodeId peer;

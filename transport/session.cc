@@ -28,8 +28,7 @@ Session::Session(absl::Time now, const Endpoint::Options& options, const PeerSet
       send_connection_(wire::ConnectionId(options.incarnation, peer.incarnation)),
       send_window_(2 * options.transfers_max),
       reassembly_(options.transfers_max),
-      control_(options.controls_max),
-      last_heard_(now) {
+      control_(options.controls_max) {
   SetLink(peer.link);
 }
 
@@ -95,7 +94,7 @@ void Session::Push(TransportEvent event) {
 
 void Session::OnPacket(absl::Time now, const wire::Packet& packet) {
   ++counters_.packets_received;
-  OnHeard(now);
+  OnHeard();
   received_.RaiseFloor(packet.header.floor);
   if (received_.Contains(packet.header.number)) {
     ++counters_.duplicates_received;
@@ -130,8 +129,7 @@ void Session::OnNewPacket(absl::Time now, const wire::Packet& packet) {
   if (packet.header.type != wire::PacketType::kAck) RequestAck(now, false);
 }
 
-void Session::OnHeard(absl::Time now) {
-  last_heard_ = now;
+void Session::OnHeard() {
   if (!is_silent_) return;
   is_silent_ = false;
   Push(PeerHeard{peer_.node});
@@ -268,7 +266,7 @@ void Session::OnTimeout(absl::Time now) {
 }
 
 void Session::OnSilence(absl::Time now) {
-  answer_due_since_ = absl::InfiniteFuture();
+  const absl::Time since = std::exchange(answer_due_since_, absl::InfiniteFuture());
   if (!is_probing_) {
     is_probing_ = true;
     next_probe_ = now;
@@ -276,7 +274,7 @@ void Session::OnSilence(absl::Time now) {
   }
   if (!is_silent_) {
     is_silent_ = true;
-    Push(PeerSilent{peer_.node, last_heard_});
+    Push(PeerSilent{peer_.node, since});
   }
 }
 

@@ -78,7 +78,7 @@ class Session {
   bool OnControl(absl::Time now, const wire::Packet& packet);
   bool OnFrame(absl::Time now, wire::Reader& reader);
   bool OnAckFrame(absl::Time now, wire::Reader& reader);
-  void OnHeard(absl::Time now);
+  void OnHeard();
   void RecordArrival(absl::Time now, const wire::Header& header);
   void Push(TransportEvent event);
   void RequestAck(absl::Time now, bool at_once);
@@ -130,7 +130,6 @@ class Session {
   absl::Time ack_due_ = absl::InfiniteFuture();
   wire::AckFrame ack_scratch_;
 
-  absl::Time last_heard_;
   absl::Time answer_due_since_ = absl::InfiniteFuture();
   bool is_silent_ = false;   // told upward
   bool is_probing_ = false;  // until an ACK comes back

@@ -136,7 +136,7 @@ absl::Time NodeLoop::Now() const {
 void NodeLoop::Run() {
   while (!stop_) {
     const absl::Time now = Now();
-    if (now > woken_for_) node_.SetLoopLateness(now - woken_for_);
+    if (now > woken_for_) node_.SetLoopLateness(now, now - woken_for_);
     RunTasks(now);
     ReceiveAll(now);
     if (now >= node_.NextTimeout()) node_.OnTimeout(now);

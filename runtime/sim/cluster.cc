@@ -145,7 +145,7 @@ void Cluster::Continue(NodeId id) {
   process.stopped = false;
   const absl::Duration lateness =
       process.wake_at < now_ ? now_ - process.wake_at : absl::ZeroDuration();
-  process.node->SetLoopLateness(lateness);
+  process.node->SetLoopLateness(now_, lateness);
   // A loop that was late finds its timers and its sockets ready in any order.
   const bool timers_first = rng_.Bernoulli(0.5);
   const Event wake{Event::Kind::kNodeWake, id, process.serial};

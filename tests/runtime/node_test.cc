@@ -163,6 +163,35 @@ TEST_F(NodeTest, APlannedLeaverGoesAtTheStepBoundary) {
   EXPECT_TRUE(NextEvent<LeftView>()->planned);
 }
 
+// What counts is how long no answer came, not how long nobody spoke, and only while this member's
+// own loop was there to hear one.
+TEST_F(NodeTest, ASilenceCountsFromTheFirstUnansweredPacketAndFromTheOwnLateness) {
+  node_.OnControlConnected(now_);
+  node_.OnControl(now_, Install{MakeProposal(1, {{NodeId(4), kMine}, {NodeId(5), {8, 8}}}, 0)});
+  now_ += absl::Seconds(10);
+  std::vector<float> data(4);
+  ASSERT_TRUE(node_.Start(now_, Sum(data)).ok());
+  const auto next_suspicion = [&]() -> absl::Duration {
+    uint8_t datagram[2048];
+    for (int turn = 0; turn < 10000; ++turn) {
+      while (node_.NextTransmit(now_, absl::MakeSpan(datagram))) {
+      }
+      if (const auto suspect = NextMessage<Suspect>()) return suspect->silent_for;
+      now_ = node_.NextTimeout();
+      node_.OnTimeout(now_);
+    }
+    return absl::InfiniteDuration();
+  };
+  const absl::Duration first = next_suspicion();
+  EXPECT_GE(first, absl::Milliseconds(150));
+  EXPECT_LE(first, absl::Milliseconds(250));
+  const absl::Duration second = next_suspicion();
+  EXPECT_GT(second, first) << "said again while it lasts";
+  now_ += absl::Seconds(3);
+  node_.SetLoopLateness(now_, absl::Seconds(3));
+  EXPECT_LE(next_suspicion(), absl::Milliseconds(100));
+}
+
 TEST_F(NodeTest, RemovalEndsEveryOpWithTheReason) {
   node_.OnControl(now_, Install{MakeProposal(1, {{NodeId(4), kMine}, {NodeId(5), {8, 8}}}, 0)});
   std::vector<float> data(4);
