@@ -3,11 +3,18 @@
 
 perigee_jobs=${PERIGEE_JOBS:-$(nproc)}
 perigee_summary=()
+perigee_from=${PERIGEE_FROM:-}
 
-# step NAME COMMAND...: runs it, and ends the script with its name when it fails.
+# step NAME COMMAND...: runs it, and ends the script with its name when it fails. Steps before
+# PERIGEE_FROM are passed over: after a failure, go on from there.
 step() {
   local name=$1 began=$SECONDS status=0
   shift
+  if [ -n "$perigee_from" ] && [ "$name" != "$perigee_from" ]; then
+    echo "=== $name: passed over, the run begins with $perigee_from"
+    return
+  fi
+  perigee_from=
   echo "=== $name"
   "$@" || status=$?
   perigee_summary+=("$(printf '%5d s  %s' $((SECONDS - began)) "$name")")
