@@ -17,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "bench/linkemu/load_generator.h"
 #include "bench/linkemu/probes.h"
+#include "bench/linkemu/thread_priority.h"
 #include "runtime/cli/quantity.h"
 #include "runtime/version.h"
 #include "transport/base/status.h"
@@ -45,17 +46,13 @@ absl::StatusOr<bool> Try(Testbed& testbed, double bytes_per_second, absl::Durati
   PERIGEE_RETURN_IF_ERROR(testbed.Change(Emulator::kAny, Emulator::kAny, change));
   testbed.emulator->ResetLateness();
   const uint64_t dropped_before = testbed.DeviceDropped();
-  uint64_t received = 0;
-  const auto ReceiveFor = [&](absl::Duration quiet) {
-    received += testbed.sockets.ReceiveUntilQuiet(quiet, ProbeSockets::Depth::kFirsts,
-                                                  [](const Probe&, absl::Time) {});
-  };
+  constexpr auto kFirsts = ProbeSockets::Depth::kFirsts;
+  const auto Ignore = [](const Probe&, absl::Time) {};
   LoadGenerator load(testbed.sockets, {.links = LinksOf(testbed.network),
                                        .bytes_per_second = kOffered * bytes_per_second});
-  const absl::Time end = EmulatorNow() + length;
-  while (EmulatorNow() < end) ReceiveFor(absl::Milliseconds(1));
+  uint64_t received = testbed.sockets.ReceiveFor(length, kFirsts, Ignore);
   PERIGEE_RETURN_IF_ERROR(load.Stop());
-  ReceiveFor(kQuiet);
+  received += testbed.sockets.ReceiveUntilQuiet(kQuiet, kFirsts, Ignore);
   const bool complete = received == load.packets_per_link() * kMeshLinks;
   const bool prompt = testbed.emulator->Figures().lateness.Quantile(0.99) <= kLatenessMax;
   const bool kept_pace = load.behind() < length / 50;
@@ -116,6 +113,8 @@ absl::StatusOr<double> MeasureCeiling(const CeilingSearch& search) {
   channel.queue_bytes_max = kTrialQueueBytes;
   PERIGEE_ASSIGN_OR_RETURN(Network network, MakeTopology("mesh", kMeshNodes, channel));
   PERIGEE_ASSIGN_OR_RETURN(Testbed testbed, Testbed::Create(std::move(network), 1));
+  // What the emulator can do, not what others happen to leave of the machine.
+  const ThreadPriority priority(ThreadPriority::Rank::kProbe);
   double passed = 0;
   double failed = search.first_bytes_per_second;
   while (failed <= search.last_bytes_per_second) {
@@ -176,12 +175,15 @@ absl::Status CheckCeiling(const Network& network) {
   if (std::isinf(load)) return absl::OkStatus();
   double ceiling = RememberedCeiling().value_or(0);
   if (CeilingLoad(ceiling) < load / kWarnShare) {
+    const CeilingSearch full;
     const double enough =
-        std::max(RateOfLoad(load / kWarnShare), CeilingSearch().first_bytes_per_second);
-    PERIGEE_ASSIGN_OR_RETURN(double measured,
-                             MeasureCeiling({.first_bytes_per_second = enough / kOffered,
-                                             .last_bytes_per_second = enough / kOffered,
-                                             .refinements = 0}));
+        std::max(RateOfLoad(load / kWarnShare) / kOffered, full.first_bytes_per_second);
+    double measured = 0;
+    if (enough <= full.last_bytes_per_second) {
+      PERIGEE_ASSIGN_OR_RETURN(measured, MeasureCeiling({.first_bytes_per_second = enough,
+                                                         .last_bytes_per_second = enough,
+                                                         .refinements = 0}));
+    }
     if (measured == 0) {
       std::fprintf(stderr, "perigee-linkemu: measuring what this machine can carry\n");
       PERIGEE_ASSIGN_OR_RETURN(measured, MeasureCeiling({}));

@@ -1,10 +1,7 @@
 #include "bench/linkemu/emulator_thread.h"
 
-#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -16,16 +13,18 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "bench/linkemu/thread_priority.h"
 #include "transport/base/status.h"
 
 namespace perigee::linkemu {
 namespace {
 
 // Frames read from one device before the others and what is due get their turn: at 64 KiB each,
-// some 100 us of work.
-constexpr int kReadsInTurn = 8;
-// Arrivals between two looks at the devices.
-constexpr int kArrivalsInTurn = 32;
+// some 50 us of work.
+constexpr int kReadsInTurn = 4;
+// Arrivals between two looks at the devices: more than what the frames of four nodes are cut into
+// meanwhile, or what is due would fall behind while senders offer more than the links take.
+constexpr int kArrivalsInTurn = 64;
 constexpr int kEventsMax = 64;
 constexpr int kWakeupEvent = -1;
 
@@ -33,16 +32,6 @@ double ThreadCpuSeconds() {
   timespec time{};
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
   return absl::ToDoubleSeconds(absl::DurationFromTimespec(time));
-}
-
-// Lateness is what the emulator adds to the network, so it goes first where the kernel allows.
-bool AskForPriority() {
-  prctl(PR_SET_TIMERSLACK, 1);
-  sched_param parameters{};
-  parameters.sched_priority = 1;
-  if (sched_setscheduler(0, SCHED_FIFO, &parameters) == 0) return true;
-  setpriority(PRIO_PROCESS, 0, -20);
-  return false;
 }
 
 }  // namespace
@@ -62,7 +51,9 @@ absl::StatusOr<std::unique_ptr<EmulatorThread>> EmulatorThread::Start(
   std::unique_ptr<EmulatorThread> started(new EmulatorThread(network, options, tuns));
   PERIGEE_RETURN_IF_ERROR(started->OpenEvents());
   started->thread_ = std::thread([thread = started.get()] {
-    thread->real_time_ = AskForPriority();
+    // Lateness is what the emulator adds to the network, so it goes first.
+    const ThreadPriority priority(ThreadPriority::Rank::kEmulator);
+    thread->real_time_ = priority.real_time();
     thread->Run();
   });
   // It runs, and its priority is known, when it has answered.

@@ -4,6 +4,8 @@
 
 #include <utility>
 
+#include "bench/linkemu/thread_priority.h"
+
 namespace perigee::linkemu {
 
 LoadGenerator::LoadGenerator(const ProbeSockets& sockets, Settings settings)
@@ -16,23 +18,26 @@ absl::Status LoadGenerator::Stop() {
 }
 
 void LoadGenerator::Run() {
+  const ThreadPriority priority(ThreadPriority::Rank::kLoad);
   const double round_bytes = double{1} * settings_.packet_bytes * settings_.burst;
   const absl::Duration round = absl::Seconds(round_bytes / settings_.bytes_per_second);
   const absl::Duration gap = round / static_cast<int64_t>(settings_.links.size());
   absl::Time next = EmulatorNow();
   while (!stop_) {
     for (const auto& [from, to] : settings_.links) {
-      const absl::Status sent = sockets_.Send({.from = from,
-                                               .to = to,
-                                               .first = rounds_ * settings_.burst,
-                                               .count = settings_.burst,
-                                               .packet_bytes = settings_.packet_bytes});
+      absl::Status sent = sockets_.Send({.from = from,
+                                         .to = to,
+                                         .first = rounds_ * settings_.burst,
+                                         .count = settings_.burst,
+                                         .packet_bytes = settings_.packet_bytes});
+      if (sent.ok()) sent = sockets_.Send({.from = to, .to = from, .first = rounds_});
       if (!sent.ok()) {
         status_ = sent;
         return;
       }
       next += gap;
       behind_ = EmulatorNow() - next;
+      if (behind_ > settings_.catch_up_max) next += behind_ - settings_.catch_up_max;
       if (behind_ >= absl::ZeroDuration()) continue;
       const timespec wait = absl::ToTimespec(-behind_);
       nanosleep(&wait, nullptr);

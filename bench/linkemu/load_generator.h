@@ -1,5 +1,6 @@
 // Background traffic: full-sized probes at a steady rate on many links at a time, from a thread of
-// its own.
+// its own. For every super-packet a small one goes back, as TCP's acknowledgements do: they cost
+// the emulator a third of its time.
 #pragma once
 
 #include <atomic>
@@ -17,10 +18,12 @@ namespace perigee::linkemu {
 class LoadGenerator {
  public:
   struct Settings {
-    std::vector<std::pair<int, int>> links;
-    double bytes_per_second = 0;  // of IP packets, on each link
+    std::vector<std::pair<int, int>> links;  // both directions of each
+    double bytes_per_second = 0;             // of IP packets, on each link
     uint32_t packet_bytes = 1500;
     uint32_t burst = 43;  // packets in a super-packet
+    // What the thread missed while it did not run is made up for, up to this.
+    absl::Duration catch_up_max = absl::InfiniteDuration();
   };
 
   // Begins to send. Borrows the sockets.
@@ -29,8 +32,8 @@ class LoadGenerator {
 
   // Ends it; the first error that a send had.
   absl::Status Stop();
-  // After Stop.
-  uint64_t packets_per_link() const { return rounds_ * settings_.burst; }
+  // After Stop: of both kinds.
+  uint64_t packets_per_link() const { return rounds_ * (settings_.burst + 1); }
   // By how much the last round was later than the rate asks for.
   absl::Duration behind() const { return behind_; }
 

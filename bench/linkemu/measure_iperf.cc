@@ -15,6 +15,7 @@
 #include "bench/linkemu/measurements.h"
 #include "bench/linkemu/node_process.h"
 #include "bench/linkemu/probes.h"
+#include "bench/linkemu/thread_priority.h"
 #include "transport/base/status.h"
 
 namespace perigee::linkemu {
@@ -81,6 +82,7 @@ absl::StatusOr<std::optional<IperfFigures>> MeasureWithIperf(absl::Duration leng
   ChannelSettings channel{.link = {kRate, absl::Milliseconds(5)}};
   PERIGEE_ASSIGN_OR_RETURN(Network network, MakeTopology("mesh", 2, channel));
   PERIGEE_ASSIGN_OR_RETURN(Testbed testbed, Testbed::Create(std::move(network), seed));
+  const ThreadPriority priority(ThreadPriority::Rank::kProbe);  // of its processes
   IperfFigures figures{.loss_asked = kLoss};
   PERIGEE_ASSIGN_OR_RETURN(const nlohmann::json tcp, Iperf(testbed, {"-O", "1"}, length));
   figures.tcp_fraction = Number(tcp, "/end/sum_received/bits_per_second") / (8 * kRate * kTcpShare);

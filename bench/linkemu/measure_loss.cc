@@ -10,6 +10,7 @@
 #include "bench/linkemu/load_generator.h"
 #include "bench/linkemu/measurements.h"
 #include "bench/linkemu/probes.h"
+#include "bench/linkemu/thread_priority.h"
 #include "transport/base/status.h"
 
 namespace perigee::linkemu {
@@ -114,6 +115,7 @@ absl::StatusOr<BurstFigures> MeasureBursts(absl::Duration mean, absl::Duration l
   const auto OnProbe = [&](const Probe& probe, absl::Time) {
     traces[{probe.from, probe.to}].arrived[probe.number] = true;
   };
+  const ThreadPriority priority(ThreadPriority::Rank::kProbe);
   const absl::Time begin = absl::Now();
   for (absl::Time next = begin; next < begin + length; next += kSpacing) {
     for (const auto& link : links) {

@@ -9,6 +9,7 @@
 #include "bench/linkemu/load_generator.h"
 #include "bench/linkemu/measurements.h"
 #include "bench/linkemu/probes.h"
+#include "bench/linkemu/thread_priority.h"
 #include "transport/base/rng.h"
 #include "transport/base/status.h"
 
@@ -83,9 +84,9 @@ absl::StatusOr<TimingFigures> MeasureTiming(const TimingSettings& settings) {
   std::unique_ptr<LoadGenerator> load;
   if (settings.load_bytes_per_second > 0) {
     load = std::make_unique<LoadGenerator>(
-        testbed.sockets,
-        LoadGenerator::Settings{.links = LinksBut(testbed.network, kA, kB),
-                                .bytes_per_second = settings.load_bytes_per_second});
+        testbed.sockets, LoadGenerator::Settings{.links = LinksBut(testbed.network, kA, kB),
+                                                 .bytes_per_second = settings.load_bytes_per_second,
+                                                 .catch_up_max = absl::Milliseconds(1)});
   }
   const absl::Duration ideal = settings.delay + absl::Seconds(kProbeBytes / rate);
   std::vector<double> extra_us;
@@ -94,6 +95,8 @@ absl::StatusOr<TimingFigures> MeasureTiming(const TimingSettings& settings) {
     const absl::Time sent = absl::FromUnixNanos(probe.sent_ns);
     extra_us.push_back(absl::ToDoubleMicroseconds(received - sent - ideal));
   };
+  // Else a probe would wait for the processor between its time stamp and its sending.
+  const ThreadPriority priority(ThreadPriority::Rank::kProbe);
   Rng rng(settings.seed);
   const absl::Time end = absl::Now() + settings.length;
   for (uint64_t number = 0; absl::Now() < end; ++number) {

@@ -19,6 +19,8 @@ namespace {
 
 constexpr uint16_t kPort = 7700;
 constexpr uint32_t kHeaderBytes = 28;  // IPv4 and UDP
+// From one socket at a time: others want their turn, and a thread in real time must come to an end.
+constexpr int kMessagesMax = 256;
 constexpr int kReceiveBytes = 64 << 20;
 constexpr int kUdpSegment = 103;  // UDP_SEGMENT, UDP_GRO of linux/udp.h
 constexpr int kUdpGro = 104;
@@ -161,19 +163,39 @@ size_t ProbeSockets::ReceiveAt(int socket, Depth depth, OnProbe on_probe) {
 size_t ProbeSockets::Receive(Depth depth, OnProbe on_probe) {
   size_t total = 0;
   for (size_t i = 0; i < sockets_.size(); ++i) {
-    while (const size_t count = ReceiveAt(static_cast<int>(i), depth, on_probe)) total += count;
+    for (int messages = 0; messages < kMessagesMax; ++messages) {
+      const size_t count = ReceiveAt(static_cast<int>(i), depth, on_probe);
+      if (count == 0) break;
+      total += count;
+    }
   }
   return total;
 }
 
-size_t ProbeSockets::ReceiveUntilQuiet(absl::Duration quiet, Depth depth, OnProbe on_probe) {
+bool ProbeSockets::WaitForProbes(absl::Duration wait) const {
   std::vector<pollfd> fds;
   for (const FileDescriptor& socket : sockets_) fds.push_back({socket.get(), POLLIN, 0});
-  const timespec wait = absl::ToTimespec(quiet);
+  const timespec timeout = absl::ToTimespec(std::max(wait, absl::ZeroDuration()));
+  return ppoll(fds.data(), fds.size(), &timeout, nullptr) > 0;
+}
+
+size_t ProbeSockets::ReceiveUntilQuiet(absl::Duration quiet, Depth depth, OnProbe on_probe) {
   size_t total = 0;
   do {
     total += Receive(depth, on_probe);
-  } while (ppoll(fds.data(), fds.size(), &wait, nullptr) > 0);
+  } while (WaitForProbes(quiet));
+  return total;
+}
+
+size_t ProbeSockets::ReceiveFor(absl::Duration length, Depth depth, OnProbe on_probe) {
+  const absl::Time end = EmulatorNow() + length;
+  size_t total = 0;
+  while (EmulatorNow() < end) {
+    WaitForProbes(end - EmulatorNow());
+    for (size_t i = 0; i < sockets_.size(); ++i) {
+      total += ReceiveAt(static_cast<int>(i), depth, on_probe);
+    }
+  }
   return total;
 }
 

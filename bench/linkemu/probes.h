@@ -51,16 +51,20 @@ class ProbeSockets {
   // Thread-safe, beside Receive too, which one thread at a time may call. A burst that the kernel
   // does not take is an error: it would look like loss.
   absl::Status Send(const ProbeBurst& burst) const;
-  // Hands on all that has arrived. kFirsts: of packets that arrived together only the first, and
-  // the rest is counted without being copied; returns how many probes there were.
+  // Hands on what has arrived, if it is not very much all of it. kFirsts: of packets that arrived
+  // together only the first, and the rest is counted without being copied; returns how many probes
+  // there were.
   enum class Depth { kEvery, kFirsts };
   size_t Receive(Depth depth, OnProbe on_probe);
-  // Receives until nothing came for `quiet`.
+  // Receives until nothing came for `quiet`, or for all of `length` whatever comes.
   size_t ReceiveUntilQuiet(absl::Duration quiet, Depth depth, OnProbe on_probe);
+  size_t ReceiveFor(absl::Duration length, Depth depth, OnProbe on_probe);
   // Probes that arrived at a socket which had no room for them: not the network's loss.
   uint64_t overflowed() const { return overflowed_; }
 
  private:
+  // False: nothing came within `wait`.
+  bool WaitForProbes(absl::Duration wait) const;
   size_t ReceiveAt(int socket, Depth depth, OnProbe on_probe);
 
   std::vector<FileDescriptor> sockets_;

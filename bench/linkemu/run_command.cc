@@ -148,7 +148,9 @@ absl::Status Supervise(Run& run, RunReport& report) {
       *emulator, run.control, [&] { return RunReport::Fields(figures()).dump(); });
   PERIGEE_RETURN_IF_ERROR(StartProcesses(run, *supervisor));
   absl::Status ended = supervisor->Run();
-  PERIGEE_RETURN_IF_ERROR(report.Write(figures()));
+  const RunFigures last = figures();
+  WarnIfInexact(last);
+  PERIGEE_RETURN_IF_ERROR(report.Write(last));
   return ended;
 }
 

@@ -8,6 +8,8 @@
 namespace perigee::linkemu {
 namespace {
 
+constexpr absl::Duration kLatenessMax = absl::Milliseconds(1);
+
 nlohmann::ordered_json LinkFields(const LinkSettings& link, const LinkCounters& counters) {
   return {{"from", link.from},
           {"to", link.to},
@@ -41,6 +43,18 @@ nlohmann::ordered_json Microseconds(const DurationHistogram& lateness, absl::Dur
 }
 
 }  // namespace
+
+void WarnIfInexact(const RunFigures& figures) {
+  uint64_t lost = figures.emulator.write_errors;
+  for (const LinkCounters& link : figures.emulator.links) lost += link.overflowed;
+  for (const NodeNamespace& node : *figures.namespaces) lost += DeviceDrops(node).value_or(0);
+  const absl::Duration late = figures.emulator.lateness.Quantile(0.99);
+  if (lost == 0 && late <= kLatenessMax) return;
+  std::fprintf(stderr,
+               "perigee-linkemu: warning: this machine was too busy for the network: 1 in 100 "
+               "arrivals was over %.1f ms late, %llu packets were lost outside the links\n",
+               absl::ToDoubleMilliseconds(late), static_cast<unsigned long long>(lost));
+}
 
 RunReport::RunReport(const RunOptions& options)
     : path_(options.json), report_("linkemu run", options.seed), start_(EmulatorNow()) {

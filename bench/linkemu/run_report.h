@@ -20,6 +20,10 @@ struct RunFigures {
   const Network* network = nullptr;
 };
 
+// One line on stderr when the network was not the one that was asked for: packets lost on the
+// machine itself, or 1 in 100 over a millisecond late.
+void WarnIfInexact(const RunFigures& figures);
+
 class RunReport {
  public:
   // Starts measuring the machine.

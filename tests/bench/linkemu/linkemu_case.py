@@ -57,7 +57,9 @@ class LinkemuCase(unittest.TestCase):
         done = self.run_program("run", "--above-ceiling", "--nodes", str(nodes), "--json", "-",
                                 *flags, "--", *command)
         self.assertEqual(done.returncode, 0, done.stderr)
-        return json.loads(done.stdout), done.stderr.splitlines()
+        # On a busy machine the emulator may say that it was late: not what is tested here.
+        lines = [line for line in done.stderr.splitlines() if ": warning: " not in line]
+        return json.loads(done.stdout), lines
 
     def run_python(self, source, *flags, nodes=2):
         with tempfile.TemporaryDirectory() as folder:
