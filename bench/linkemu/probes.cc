@@ -100,7 +100,7 @@ absl::Status ProbeSockets::Send(const ProbeBurst& burst) const {
   // What lies between the probes is sent as it is here.
   static const std::vector<uint8_t> kFiller(kFrameBytesMax);
   std::array<Probe, ProbeBurst::kCountMax> probes;
-  std::array<iovec, 2 * ProbeBurst::kCountMax> parts;
+  std::array<iovec, size_t{2} * ProbeBurst::kCountMax> parts;
   Probe probe{.from = static_cast<uint16_t>(burst.from), .to = static_cast<uint16_t>(burst.to)};
   probe.sent_ns = absl::ToUnixNanos(absl::Now());
   for (uint32_t i = 0; i < burst.count; ++i) {
@@ -217,6 +217,20 @@ absl::StatusOr<Testbed> Testbed::Create(Network network, uint64_t seed) {
 absl::Status Testbed::Change(int from, int to, const LinkChange& change) {
   return emulator->Call(
       [&](Emulator& running, absl::Time now) { return running.Change(now, from, to, change); });
+}
+
+uint64_t Testbed::PacketsFetched() const {
+  uint64_t packets = 0;
+  for (const LinkCounters& link : emulator->Figures().links) packets += link.packets;
+  return packets;
+}
+
+uint64_t Testbed::PacketsLost() const {
+  uint64_t lost = 0;
+  for (const LinkCounters& link : emulator->Figures().links) {
+    lost += link.lost + link.queue_dropped + link.down_dropped + link.overflowed;
+  }
+  return lost;
 }
 
 uint64_t Testbed::DeviceDropped() const {

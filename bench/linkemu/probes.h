@@ -82,6 +82,9 @@ struct Testbed {
 
   static absl::StatusOr<Testbed> Create(Network network, uint64_t seed);
   absl::Status Change(int from, int to, const LinkChange& change);
+  // Wire packets that the links were handed so far, and those of them that will not arrive.
+  uint64_t PacketsFetched() const;
+  uint64_t PacketsLost() const;
   // Packets that a node's device dropped so far, over all nodes.
   uint64_t DeviceDropped() const;
 };
