@@ -10,6 +10,11 @@
 # ThreadSanitizer; 4. thousands of simulation seeds; 5. real jobs whose members and coordinator are
 # killed and stopped at random moments; 6. ten minutes of each fuzz target.
 set -euo pipefail
+if [ $# -gt 0 ]; then  # there are no flags: --help and mistakes get the same answer
+  sed -n '2,11s/^# \{0,1\}//p' "$0"
+  [ "$1" = --help ] || exit 2
+  exit 0
+fi
 cd "$(dirname "$0")/.."
 . tests/steps.sh
 seeds=${PERIGEE_SEEDS:-2000}

@@ -8,6 +8,11 @@
 # UndefinedBehaviorSanitizer; 3. each fuzz target for a minute; 4. the demo in its short form.
 # tests/full.sh does more and takes hours.
 set -euo pipefail
+if [ $# -gt 0 ]; then  # there are no flags: --help and mistakes get the same answer
+  sed -n '2,9s/^# \{0,1\}//p' "$0"
+  [ "$1" = --help ] || exit 2
+  exit 0
+fi
 cd "$(dirname "$0")/.."
 . tests/steps.sh
 
