@@ -160,7 +160,7 @@ absl::Status JobRun::StartWorker(uint32_t node) {
   return absl::OkStatus();
 }
 
-std::vector<std::string> JobRun::Inside(uint32_t node, std::vector<std::string> argv) const {
+std::vector<std::string> JobRun::Inside(uint32_t node, const std::vector<std::string>& argv) const {
   return network_ ? network_->Inside(node, argv) : argv;
 }
 

@@ -56,7 +56,7 @@ class JobRun {
   };
 
   // As it is run: in the namespace of `node` where there are namespaces.
-  std::vector<std::string> Inside(uint32_t node, std::vector<std::string> argv) const;
+  std::vector<std::string> Inside(uint32_t node, const std::vector<std::string>& argv) const;
   absl::Status StartCoordinator();
   absl::Status StartWorker(uint32_t node);
   absl::Status WritePlan();
