@@ -1,6 +1,5 @@
 // The real clock: a perigeed and one process per member, on this machine.
 #include <signal.h>
-#include <sys/resource.h>
 
 #include <cstdio>
 #include <memory>
@@ -15,6 +14,7 @@
 #include "bench/allreduce.h"
 #include "bench/allreduce_data.h"
 #include "runtime/cli/child_process.h"
+#include "runtime/cli/report.h"
 #include "runtime/host/communicator.h"
 #include "transport/base/status.h"
 
@@ -24,15 +24,6 @@ namespace {
 constexpr absl::Duration kStartDeadline = absl::Seconds(20);
 constexpr absl::Duration kOpDeadline = absl::Minutes(2);
 constexpr absl::Duration kCloseDeadline = absl::Seconds(5);
-
-double CpuSeconds() {
-  rusage usage;
-  getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& t) {
-    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6;
-  };
-  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
-}
 
 std::vector<std::string> WorkerArguments(const AllReduceOptions& options, uint32_t node,
                                          const std::string& coordinator) {
@@ -90,21 +81,21 @@ absl::Status RunAllReduceWorker(const AllReduceOptions& options) {
   AllReduceData data(options, node);
   AllReduceMember member;
   double checking = 0;
-  const double cpu_before = CpuSeconds();
+  const double cpu_before = OwnCpuSeconds();
   // The first one warms up memory and meets the others; it is checked like the rest, but not timed.
   for (uint64_t i = 0; i <= options.iterations; ++i) {
-    double mark = CpuSeconds();
+    double mark = OwnCpuSeconds();
     const CollectiveRequest request = data.Request(i);
-    checking += CpuSeconds() - mark;
+    checking += OwnCpuSeconds() - mark;
     const absl::Time begin = absl::Now();
     PERIGEE_ASSIGN_OR_RETURN(const OpId op, comm->Start(request));
     PERIGEE_RETURN_IF_ERROR(comm->Wait(op, kOpDeadline).status());
     if (i > 0) member.seconds.push_back(absl::ToDoubleSeconds(absl::Now() - begin));
-    mark = CpuSeconds();
+    mark = OwnCpuSeconds();
     data.Check(i);
-    checking += CpuSeconds() - mark;
+    checking += OwnCpuSeconds() - mark;
   }
-  member.cpu_seconds = CpuSeconds() - cpu_before - checking;
+  member.cpu_seconds = OwnCpuSeconds() - cpu_before - checking;
   const SessionCounters counters = comm->counters();
   const nlohmann::json row = {{"seconds", member.seconds},
                               {"digest", data.digest()},

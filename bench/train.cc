@@ -48,11 +48,7 @@ std::vector<std::string> Arguments(const TrainSweepOptions& options, const std::
 // The job's own JSON. Its checks (same bits, nothing lost) decide over its exit status.
 absl::StatusOr<nlohmann::json> RunJob(const TrainSweepOptions& options, const std::string& loss) {
   PERIGEE_ASSIGN_OR_RETURN(ChildProcess job, ChildProcess::Start(Arguments(options, loss)));
-  std::string output;
-  ReadLines({&job}, absl::Now() + kPointDeadline, [&](size_t, const std::string& line) {
-    absl::StrAppend(&output, line, "\n");
-    return true;
-  });
+  const std::string output = ReadOutput(job, absl::Now() + kPointDeadline);
   const int code = job.Wait(absl::Seconds(10));
   nlohmann::json json = nlohmann::json::parse(output, nullptr, /*allow_exceptions=*/false);
   if (code != 0 || !json.is_object()) {

@@ -1,6 +1,5 @@
 #include "bench/peers/peer_loop.h"
 
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "runtime/cli/report.h"
 #include "transport/base/status.h"
 
 namespace perigee {
@@ -19,15 +19,6 @@ namespace {
 double Growth(uint64_t bytes, uint64_t next) {
   const double ratio = static_cast<double>(next) / static_cast<double>(bytes);
   return ratio * (bytes >= uint64_t{16} << 20 ? 0.85 : 0.5);
-}
-
-double CpuSeconds() {
-  rusage usage;
-  getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& t) {
-    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6;
-  };
-  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
 double UnixSeconds(absl::Time time) { return absl::ToDoubleSeconds(time - absl::UnixEpoch()); }
@@ -79,7 +70,7 @@ absl::Status PeerLoop::Run() {
   }
   // A member that ended first would close connections under the others' last bytes.
   if (barrier_ != nullptr) barrier_->Agree(0);
-  Print("end", options_.rank, {{"cpu_seconds", CpuSeconds()}});
+  Print("end", options_.rank, {{"cpu_seconds", OwnCpuSeconds()}});
   return absl::OkStatus();
 }
 
@@ -117,7 +108,7 @@ absl::Status PeerLoop::RunOp(bool timed, absl::Span<float> input, absl::Span<flo
   nlohmann::ordered_json fields = {{"op", op_}, {"bytes", bytes}};
   if (barrier_ != nullptr) barrier_->Agree(0);
   Print("start", options_.rank, fields);
-  const double cpu_begin = CpuSeconds();
+  const double cpu_begin = OwnCpuSeconds();
   const absl::Time begin = absl::Now();
   absl::Status status = collective_.AllReduce(input, output);
   const absl::Duration took = absl::Now() - begin;
@@ -127,7 +118,7 @@ absl::Status PeerLoop::RunOp(bool timed, absl::Span<float> input, absl::Span<flo
     Print("error", options_.rank, fields);
     return status;
   }
-  fields["cpu_seconds"] = CpuSeconds() - cpu_begin;
+  fields["cpu_seconds"] = OwnCpuSeconds() - cpu_begin;
   fields["ended"] = UnixSeconds(begin + took);
   fastest_ = std::min(fastest_, took);
   const uint32_t set = PeersInSum({options_.seed, op_}, options_.nodes(), output);

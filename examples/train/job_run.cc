@@ -357,11 +357,7 @@ nlohmann::ordered_json JobRun::AskCoordinator(const std::string& what) {
                                                   address_, "--insecure", "-o", "json", what}),
                           absl::StrCat(folder_, "/perigeectl.log"));
   if (!ctl.ok()) return nullptr;
-  std::string output;
-  ReadLines({&*ctl}, absl::Now() + kAskDeadline, [&](size_t, const std::string& line) {
-    absl::StrAppend(&output, line, "\n");
-    return true;
-  });
+  const std::string output = ReadOutput(*ctl, absl::Now() + kAskDeadline);
   ctl->Wait(absl::Seconds(1));
   nlohmann::ordered_json json =
       nlohmann::ordered_json::parse(output, nullptr, /*allow_exceptions=*/false);

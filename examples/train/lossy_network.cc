@@ -69,11 +69,7 @@ absl::Status LossyNetwork::ReadPlaces(const std::string& control) {
   PERIGEE_ASSIGN_OR_RETURN(
       ChildProcess ask, ChildProcess::Start({SiblingProgram("perigee-linkemu"), "set", "--control",
                                              control, "status"}));
-  std::string output;
-  ReadLines({&ask}, absl::Now() + kAskDeadline, [&](size_t, const std::string& line) {
-    absl::StrAppend(&output, line, "\n");
-    return true;
-  });
+  const std::string output = ReadOutput(ask, absl::Now() + kAskDeadline);
   const nlohmann::json status = nlohmann::json::parse(output, nullptr, /*allow_exceptions=*/false);
   if (!status.is_object() || !status.contains("nodes")) {
     return absl::UnavailableError(

@@ -159,6 +159,15 @@ void ReadLines(const std::vector<ChildProcess*>& children, absl::Time deadline,
   }
 }
 
+std::string ReadOutput(ChildProcess& child, absl::Time deadline) {
+  std::string output;
+  ReadLines({&child}, deadline, [&output](size_t, const std::string& line) {
+    output.append(line).push_back('\n');
+    return true;
+  });
+  return output;
+}
+
 std::string SiblingProgram(const std::string& name) {
   std::error_code error;
   const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);

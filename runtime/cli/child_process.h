@@ -57,6 +57,9 @@ class ChildProcess {
 void ReadLines(const std::vector<ChildProcess*>& children, absl::Time deadline,
                const std::function<bool(size_t index, const std::string& line)>& on_line);
 
+// All that a child prints until its output ends or the deadline passes.
+std::string ReadOutput(ChildProcess& child, absl::Time deadline);
+
 // The program `name` in the folder of the running program (build/bin).
 std::string SiblingProgram(const std::string& name);
 

@@ -27,8 +27,9 @@ nlohmann::ordered_json OrNull(double value) {
   return std::isfinite(value) ? nlohmann::ordered_json(value) : nlohmann::ordered_json(nullptr);
 }
 
-// CPU time of this process and of the children that have been waited for.
-double OwnSeconds() {
+}  // namespace
+
+double OwnCpuSeconds() {
   double seconds = 0;
   for (int who : {RUSAGE_SELF, RUSAGE_CHILDREN}) {
     rusage usage{};
@@ -38,10 +39,8 @@ double OwnSeconds() {
   return seconds;
 }
 
-}  // namespace
-
 Report::CpuTimes Report::ReadCpuTimes() {
-  CpuTimes times{kNotMeasured, kNotMeasured, OwnSeconds()};
+  CpuTimes times{kNotMeasured, kNotMeasured, OwnCpuSeconds()};
   std::FILE* file = std::fopen("/proc/stat", "r");
   if (file == nullptr) return times;
   // proc(5): user nice system idle iowait irq softirq steal, in clock ticks.

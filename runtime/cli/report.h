@@ -10,6 +10,10 @@
 
 namespace perigee {
 
+// CPU seconds of this process and of the children that have been waited for; NaN where the system
+// does not say.
+double OwnCpuSeconds();
+
 class Report {
  public:
   // Starts measuring the machine: cores, kernel, and the CPU that others and the hypervisor took
