@@ -4,8 +4,8 @@
 //
 //   FaultScript script(scene, options);
 //   if (std::optional<Fault> fault = script.Next(now, state)) { ...; log.OnFault(now, ...); }
-//   log.OnStep(now, step, epoch);
-//   log.OnWhole(now);   // the victim is back
+//   const FaultRecord* over = log.OnStep(now, epoch);   // of a member's fault
+//   over = log.OnCoordinatorBack(now);
 #pragma once
 
 #include <cstdint>
