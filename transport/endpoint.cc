@@ -18,6 +18,8 @@ namespace {
 constexpr int kTurnPackets = 16;
 constexpr absl::Duration kSilenceMin = absl::Milliseconds(150);
 constexpr int kSilenceRoundTrips = 3;
+// A fenced peer that goes on is told so at most so often.
+constexpr absl::Duration kFencedAnswerEvery = absl::Milliseconds(100);
 
 void Add(SessionCounters& total, const SessionCounters& other) {
   total.packets_sent += other.packets_sent;
@@ -75,7 +77,20 @@ struct Endpoint::State {
   void Remove(NodeId node);
   void CollectReady(absl::Time now);
 
+  // What is left of a session that was removed, by the connection id of incoming packets.
+  struct Fenced {
+    NodeId node;
+    uint64_t send_connection = 0;
+    uint64_t next_number = 0;
+    absl::Time answered = absl::InfinitePast();
+  };
+  void OnUnknown(absl::Time now, uint64_t connection);
+  std::optional<Transmit> AnswerFenced(absl::Span<uint8_t> out);
+
   Options options;
+  absl::flat_hash_map<uint64_t, Fenced> fenced;
+  std::deque<uint64_t> fenced_order;  // oldest first
+  std::deque<uint64_t> fenced_heard;  // to be answered
   BoundedQueue<TransportEvent> events;
   std::map<NodeId, size_t> index_of;
   std::vector<Place> places;
@@ -94,13 +109,45 @@ void Endpoint::State::Remove(NodeId node) {
   const size_t index = it->second;
   const Session& session = *places[index].session;
   Add(removed, session.counters());
-  node_of.erase(wire::ConnectionId(session.peer().incarnation, options.incarnation));
+  const uint64_t connection = wire::ConnectionId(session.peer().incarnation, options.incarnation);
+  node_of.erase(connection);
+  fenced[connection] = {.node = node,
+                        .send_connection = session.send_connection(),
+                        .next_number = session.next_number()};
+  fenced_order.push_back(connection);
+  if (fenced_order.size() > kFencedMax) {
+    fenced.erase(fenced_order.front());
+    fenced_order.pop_front();
+  }
   index_of.erase(it);
   if (index + 1 < places.size()) {
     places[index] = std::move(places.back());
     index_of[places[index].session->peer().node] = index;
   }
   places.pop_back();
+}
+
+void Endpoint::State::OnUnknown(absl::Time now, uint64_t connection) {
+  ++unknown;
+  auto it = fenced.find(connection);
+  if (it == fenced.end() || now < it->second.answered + kFencedAnswerEvery) return;
+  if (fenced_heard.size() >= kFencedMax) return;
+  it->second.answered = now;
+  fenced_heard.push_back(connection);
+}
+
+std::optional<Endpoint::Transmit> Endpoint::State::AnswerFenced(absl::Span<uint8_t> out) {
+  while (!fenced_heard.empty()) {
+    auto it = fenced.find(fenced_heard.front());
+    fenced_heard.pop_front();
+    if (it == fenced.end()) continue;
+    Fenced& peer = it->second;
+    const uint64_t number = peer.next_number++;
+    wire::PacketWriter writer(
+        out, {wire::PacketType::kFenced, 0, peer.send_connection, number, /*floor=*/number});
+    return Transmit{peer.node, writer.Finish()};
+  }
+  return std::nullopt;
 }
 
 void Endpoint::State::CollectReady(absl::Time now) {
@@ -138,6 +185,7 @@ absl::Status Endpoint::AddPeer(absl::Time now, const PeerSettings& peer) {
         absl::StrCat("peer ", peer.node.value(), ": ", kPeersMax, " peers are there"));
   }
   const uint64_t connection = wire::ConnectionId(peer.incarnation, state_->options.incarnation);
+  if (state_->fenced.erase(connection) > 0) std::erase(state_->fenced_order, connection);
   if (!state_->node_of.emplace(connection, peer.node).second) {
     return absl::AlreadyExistsError(
         absl::StrCat("peer ", peer.node.value(), ": another peer has this incarnation"));
@@ -207,8 +255,7 @@ void Endpoint::OnDatagram(absl::Time now, absl::Span<const uint8_t> datagram) {
   }
   auto it = state_->node_of.find(packet->header.connection);
   if (it == state_->node_of.end()) {
-    ++state_->unknown;
-    return;
+    return state_->OnUnknown(now, packet->header.connection);
   }
   State::Place* place = state_->Find(it->second);
   place->session->OnPacket(now, *packet);
@@ -224,6 +271,7 @@ void Endpoint::OnTimeout(absl::Time now) {
 }
 
 std::optional<Endpoint::Transmit> Endpoint::NextTransmit(absl::Time now, absl::Span<uint8_t> out) {
+  if (auto answer = state_->AnswerFenced(out)) return answer;
   if (state_->ready.empty()) state_->CollectReady(now);
   while (!state_->ready.empty()) {
     const size_t index = state_->ready.front();
@@ -246,7 +294,7 @@ std::optional<Endpoint::Transmit> Endpoint::NextTransmit(absl::Time now, absl::S
 std::optional<TransportEvent> Endpoint::NextEvent() { return state_->events.Pop(); }
 
 absl::Time Endpoint::NextTimeout() const {
-  if (!state_->ready.empty()) return absl::InfinitePast();
+  if (!state_->ready.empty() || !state_->fenced_heard.empty()) return absl::InfinitePast();
   absl::Time next = absl::InfiniteFuture();
   for (const State::Place& place : state_->places) next = std::min(next, place.wake);
   return next;

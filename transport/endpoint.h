@@ -87,8 +87,12 @@ struct PeerSilent {
 struct PeerHeard {
   NodeId peer;
 };
-using TransportEvent =
-    std::variant<TransferDelivered, TransferSent, ControlDelivered, PeerSilent, PeerHeard>;
+// The peer has removed this incarnation (RemovePeer) and answers nothing else any more.
+struct PeerFenced {
+  NodeId peer;
+};
+using TransportEvent = std::variant<TransferDelivered, TransferSent, ControlDelivered, PeerSilent,
+                                    PeerHeard, PeerFenced>;
 
 // Monotonic counters of one session since it began.
 struct SessionCounters {
@@ -109,6 +113,7 @@ struct SessionCounters {
 class Endpoint {
  public:
   static constexpr size_t kPeersMax = 4096;
+  static constexpr size_t kFencedMax = 1024;
   static constexpr size_t kControlBytesMax = 1200;
   static constexpr size_t kDatagramBytesMax = 1472;  // UDP payload of a 1500-byte IPv4 packet
 
@@ -132,7 +137,8 @@ class Endpoint {
   // events).
   absl::Status AddPeer(absl::Time now, const PeerSettings& peer);
   // Fences a peer: drops the session and everything pending on it, without events. Later packets of
-  // that incarnation are counted and ignored. Unknown peers are fine.
+  // that incarnation are counted and not looked at; now and then they are answered by one that says
+  // so (PeerFenced), for the last kFencedMax peers. Unknown peers are fine.
   void RemovePeer(NodeId node);
   bool HasPeer(NodeId node) const;
 

@@ -14,6 +14,11 @@ namespace {
 constexpr absl::Duration kAckDelayMin = absl::Microseconds(100);
 constexpr absl::Duration kAckDelayMax = absl::Milliseconds(1);
 
+bool AsksForAck(const wire::Packet& packet) {
+  return packet.header.type == wire::PacketType::kData ||
+         packet.header.type == wire::PacketType::kControl;
+}
+
 absl::Duration AckDelay(const Link& link) {
   return std::clamp(2 * link.delay / 8, kAckDelayMin, kAckDelayMax);
 }
@@ -94,11 +99,13 @@ void Session::Push(TransportEvent event) {
 
 void Session::OnPacket(absl::Time now, const wire::Packet& packet) {
   ++counters_.packets_received;
+  // Not an answer of the session, which is gone there: it stays silent.
+  if (packet.header.type == wire::PacketType::kFenced) return Push(PeerFenced{peer_.node});
   OnHeard();
   received_.RaiseFloor(packet.header.floor);
   if (received_.Contains(packet.header.number)) {
     ++counters_.duplicates_received;
-    if (packet.header.type != wire::PacketType::kAck) RequestAck(now, false);
+    if (AsksForAck(packet)) RequestAck(now, false);
   } else {
     OnNewPacket(now, packet);
   }
@@ -120,13 +127,15 @@ void Session::OnNewPacket(absl::Time now, const wire::Packet& packet) {
     case wire::PacketType::kAck:
       is_well_formed = OnAckFrame(now, reader) && reader.rest().empty();
       break;
+    case wire::PacketType::kFenced:
+      break;  // OnPacket
   }
   if (!is_well_formed) {
     ++counters_.corrupt_received;
     return;
   }
   RecordArrival(now, packet.header);
-  if (packet.header.type != wire::PacketType::kAck) RequestAck(now, false);
+  if (AsksForAck(packet)) RequestAck(now, false);
 }
 
 void Session::OnHeard() {

@@ -63,6 +63,9 @@ class Session {
 
   SessionCounters counters() const;
   size_t unacked_control_count() const { return control_.unacked_count(); }
+  // What FENCED packets go on with when this session is gone.
+  uint64_t send_connection() const { return send_connection_; }
+  uint64_t next_number() const { return loss_.next_number(); }
   size_t posted_count() const { return reassembly_.posted_count(); }
 
  private:

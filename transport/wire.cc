@@ -179,7 +179,7 @@ absl::StatusOr<Packet> DecodePacket(absl::Span<const uint8_t> datagram) {
   packet.header.number = reader.U64();
   const uint8_t type = version_type & 0x0f;
   if (version_type >> 4 != kVersion) return Malformed("packet: version");
-  if (type < 1 || type > 3) return Malformed("packet: type");
+  if (type < 1 || type == 4 || type > 5) return Malformed("packet: type");
   packet.header.type = static_cast<PacketType>(type);
   if ((packet.header.flags & ~kFlagsKnown) != 0) return Malformed("packet: flags");
   if (length != checked - kHeaderBytes) return Malformed("packet: length");

@@ -3,7 +3,8 @@
 //   header (24 B)  body (length B)  trailer (4 B)
 //
 //   header
-//     0  u8   bits 7..4 version (1), bits 3..0 type: 1 DATA, 2 CONTROL, 3 ACK; 4 PARITY is reserved
+//     0  u8   bits 7..4 version (1), bits 3..0 type: 1 DATA, 2 CONTROL, 3 ACK, 5 FENCED;
+//             4 PARITY is reserved
 //     1  u8   flags: 0x01 RETRANSMIT (the segment was sent before), 0x02 END (last segment of its
 //     message);
 //             reserved and refused: 0x04 TAIL (coded tail), 0x08 SEALED (16-byte AEAD tag as the
@@ -39,6 +40,9 @@
 //   A varint is LEB128: 7 bits a byte, low first, 0x80 set on all bytes but the last; at most 9
 //   bytes.
 //
+//   FENCED body: nothing. "Your incarnation is out here": the answer to packets of a peer that was
+//   removed, which may not know it.
+//
 //   CONTROL body: one or more frames, each a u8 type and then
 //     1 PING     nothing: asks for an ACK at once
 //     2 CREDIT   u64 message id, u64 size in bytes, u64 epoch, u64 op, u32 chunk, u8 phase, u8
@@ -49,7 +53,7 @@
 //                u16 length, bytes: a control message, delivered once
 //     4 ACK      an ACK body
 //
-// DATA and CONTROL packets ask for an ACK; ACK packets do not, but have packet numbers too (a nonce
+// DATA and CONTROL packets ask for an ACK; the others do not, but have packet numbers too (a nonce
 // must not repeat). What was lost is sent again by content, under a new number. An IPv6 packet at
 // MTU 1500 holds 40 + 8 + 24 + 20 + 1376 + 16, so that an AEAD tag changes no segment.
 #pragma once
@@ -83,7 +87,7 @@ inline constexpr size_t kAckHeaderBytes = 14;
 inline constexpr uint64_t kPacketNumberMax = (uint64_t{1} << 62) - 1;
 inline constexpr uint64_t kMessageBytesMax = uint64_t{64} << 30;
 
-enum class PacketType : uint8_t { kData = 1, kControl = 2, kAck = 3 };
+enum class PacketType : uint8_t { kData = 1, kControl = 2, kAck = 3, kFenced = 5 };
 enum class FrameType : uint8_t { kPing = 1, kCredit = 2, kMessage = 3, kAck = 4 };
 inline constexpr uint8_t kFlagRetransmit = 0x01;
 inline constexpr uint8_t kFlagEnd = 0x02;

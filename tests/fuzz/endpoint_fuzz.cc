@@ -93,7 +93,8 @@ class World {
   void Packet() {
     std::vector<uint8_t> packet(wire::kPacketBytesMax);
     wire::Header header;
-    header.type = static_cast<wire::PacketType>(input_.ConsumeIntegralInRange(1, 3));
+    header.type = input_.PickValueInArray({wire::PacketType::kData, wire::PacketType::kControl,
+                                           wire::PacketType::kAck, wire::PacketType::kFenced});
     header.connection = wire::ConnectionId(kPeer, kSelf);
     header.number = input_.ConsumeIntegralInRange<uint64_t>(0, 300);
     header.floor = input_.ConsumeIntegralInRange<uint64_t>(0, header.number);

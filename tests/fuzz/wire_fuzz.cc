@@ -62,6 +62,8 @@ void Read(absl::Span<const uint8_t> datagram) {
     case PacketType::kAck:
       if (DecodeAck(reader, ack).ok()) CheckAck(ack);
       break;
+    case PacketType::kFenced:
+      break;
   }
 }
 

@@ -58,6 +58,7 @@ std::map<std::string, std::vector<uint8_t>> MakeGoldenPackets() {
          writer.Message({.id = 12, .floor = 10, .bytes = bytes});
          writer.Ack(received, absl::Microseconds(1), true);
        });
+  make("fenced", {PacketType::kFenced, 0, connection, 7, 7}, [](PacketWriter&) {});
   return packets;
 }
 
