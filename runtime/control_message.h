@@ -75,6 +75,10 @@ struct Beat {
   StepId step;          // the last step that was started here
   Epoch epoch;          // of the latest view installed here
   bool active = false;  // the state is in sync: may vote
+  // It has promised or accepted something of the next epoch and knows of no decision: whoever began
+  // that may be gone, and somebody must end it.
+  bool undecided = false;
+  bool hears_coordinator = false;  // the one of the control plane, not a member that acts for it
   absl::Duration loop_lateness;
   MemberStats stats;
   std::vector<OpReport> ops;  // bounded by the ops window
@@ -116,9 +120,26 @@ using MemberMessage = std::variant<Register, Beat, Promise, Accepted, Leave, Sus
 
 // ---- Coordinator to member. ----
 
+// What views are proposed by; the members follow it, too, while the coordinator is away (deputy.h).
+struct ViewPolicy {
+  absl::Duration beat_interval = absl::Milliseconds(100);
+  // Unplanned silence of a control stream before a member is proposed for removal; never below 150
+  // ms or 3 beats.
+  absl::Duration suspect_after = absl::Milliseconds(800);
+  // A coordinator that says nothing for so long is away. It speaks to every member three times in
+  // this time.
+  absl::Duration lease = absl::Milliseconds(1500);
+  // A node that goes dark is taken out this long before, and in again only after the interval's
+  // end.
+  absl::Duration dark_lead = absl::Seconds(3);
+  // A planned view begins this many steps after the furthest member; doubled when a member was
+  // already further.
+  uint64_t steps_ahead = 2;
+  uint32_t min_members = 1;  // no view has fewer
+};
 struct Welcome {
   Incarnation coordinator;
-  absl::Duration beat_interval;
+  ViewPolicy policy;
   std::string plan_text;  // the contact plan as protobuf text; empty where there is none
 };
 struct Prepare {
@@ -139,7 +160,8 @@ struct Removed {
   std::string reason;
 };
 // Why no next view can be made at present: "view 7 needs 3 of 5 votes; missing: node 2 (lost 14s
-// ago)". Empty: solved.
+// ago)". Empty: nothing is missing. Said again and again, so that members know that the coordinator
+// is there.
 struct Waiting {
   std::string reason;
 };

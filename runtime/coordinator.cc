@@ -142,10 +142,8 @@ void Coordinator::OnRegister(absl::Time now, StreamId stream, const Register& me
                "incarnation ", ToString(message.incarnation), " at ", message.address,
                message.installed ? absl::StrCat(" with ", ToString(message.installed->view)) : ""));
   if (!record.removed.empty()) return Remove(now, record, record.removed);
-  Send(stream, Welcome{.coordinator = incarnation_,
-                       .beat_interval = options_.beat_interval,
-                       .plan_text = plan_text_});
-  told_waiting_at_ = absl::InfinitePast();
+  Send(stream, Welcome{.coordinator = incarnation_, .policy = options_, .plan_text = plan_text_});
+  told_at_ = absl::InfinitePast();
   if (message.installed) Learn(now, *message.installed);
   Place(now, record);
   if (!record.stream) return;
@@ -211,6 +209,11 @@ void Coordinator::OnBeat(absl::Time now, MemberRecord& record, const Beat& beat)
   if (beat.active != record.beat.active) changed_ = true;
   record.beat = beat;
   if (!state_.view) return;
+  // Whoever began what this member waits for is not us: it may be gone.
+  if (beat.undecided && beat.epoch == state_.view->epoch && !took_over_ &&
+      proposer_.phase() == Proposer::Phase::kIdle) {
+    took_over_ = changed_ = true;
+  }
   const bool behind = beat.epoch < state_.view->epoch && (InView(record) || beat.epoch.value() > 0);
   // Streams keep order, so an older epoch is mostly an Install that is still on its way.
   if (behind && now - record.install_sent > 3 * options_.beat_interval) {

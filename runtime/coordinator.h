@@ -53,24 +53,13 @@ struct MemberRecord {
   std::map<NodeId, absl::Time> suspected_by;  // members that cannot hear it, and when they said so
 };
 
-struct CoordinatorOptions {
-  NodeId self = NodeId(0xffffffff);  // the proposer's id in ballots; has no vote
+struct CoordinatorOptions : ViewPolicy {
+  NodeId self = NodeId(0xffffffff);  // the proposer's id in ballots; a coordinator has no vote
   std::string version;
-  absl::Duration beat_interval = absl::Milliseconds(100);
-  // Unplanned silence of a control stream before a member is proposed for removal; never below 150
-  // ms or 3 beats.
-  absl::Duration suspect_after = absl::Milliseconds(800);
   // A closed stream (the process died, or its connection did) is silence that is known at once; a
   // member may reconnect within this time.
   absl::Duration reconnect_grace = absl::Milliseconds(200);
-  // A planned view begins this many steps after the furthest member; doubled when a member was
-  // already further.
-  uint64_t steps_ahead = 2;
-  // A node that goes dark is taken out this long before, and in again only after the interval's
-  // end.
-  absl::Duration dark_lead = absl::Seconds(3);
   absl::Duration proposal_timeout = absl::Seconds(1);  // then a new ballot
-  uint32_t min_members = 1;
   size_t members_max = 10000;
   size_t events_max = 10000;  // kept for `perigeectl events`
 };
@@ -191,8 +180,8 @@ class Coordinator {
   void StartProposal(absl::Time now, ProposalGoal goal);
   void PumpProposer(absl::Time now);
   std::string AdoptionReason() const;
-  // Tells the members what the next view waits for, or that it waits no more.
-  void TellWaiting(absl::Time now, const std::string& reason);
+  // Tells the members what the next view waits for, or that it waits for nothing.
+  void TellWaiting(absl::Time now);
 
   // The view that counts: the decided one, or the one that is being adopted. Null before the first.
   const View* CurrentView() const;
@@ -228,8 +217,9 @@ class Coordinator {
   std::deque<CoordinatorEvent> events_;
   uint64_t events_count_ = 0;
   std::string waiting_reason_;
-  std::string told_waiting_;
-  absl::Time told_waiting_at_ = absl::InfinitePast();
+  std::string to_tell_;
+  std::string told_;
+  absl::Time told_at_ = absl::InfinitePast();
 };
 
 }  // namespace perigee

@@ -13,7 +13,7 @@ namespace {
 
 constexpr absl::Duration kSilenceMin = absl::Milliseconds(150);  // membership.md, "Detection"
 constexpr int kSilenceMinBeats = 3;
-constexpr absl::Duration kTellWaitingEvery = absl::Seconds(1);
+constexpr int kTellsPerLease = 3;
 
 }  // namespace
 
@@ -37,6 +37,7 @@ void Coordinator::Finish(absl::Time now) {
     const bool look = changed_ || !waiting_reason_.empty();
     changed_ = false;
     if (look) Reconsider(now);
+    TellWaiting(now);
     PumpProposer(now);
   }
 }
@@ -152,12 +153,12 @@ std::optional<ProposalGoal> Coordinator::NextGoal(const ViewDecision& decision) 
 
 void Coordinator::Reconsider(absl::Time now) {
   if (!state_.view && adopting_) {
-    waiting_reason_ = AdoptionReason();
-    return TellWaiting(now, waiting_reason_);
+    to_tell_ = waiting_reason_ = AdoptionReason();
+    return;
   }
   const ViewDecision decision = ComputeView(now, state_, options_);
   waiting_reason_ = decision.reason;
-  TellWaiting(now, decision.change ? "" : decision.reason);
+  to_tell_ = decision.change ? "" : decision.reason;
   if (decision.change && decision.change->found) return FoundJob(now, *decision.change);
   if (!state_.view) return;
   std::optional<ProposalGoal> goal = NextGoal(decision);
@@ -172,14 +173,13 @@ void Coordinator::Reconsider(absl::Time now) {
   StartProposal(now, *std::move(goal));
 }
 
-void Coordinator::TellWaiting(absl::Time now, const std::string& reason) {
-  const bool again = told_waiting_at_ == absl::InfinitePast();
-  if (reason == told_waiting_ && (reason.empty() || !again)) return;
-  // "lost 14s ago" changes all the time.
-  if (!reason.empty() && now < told_waiting_at_ + kTellWaitingEvery) return;
-  told_waiting_ = reason;
-  told_waiting_at_ = now;
-  for (const auto& [stream, node] : streams_) Send(stream, Waiting{reason});
+void Coordinator::TellWaiting(absl::Time now) {
+  // "lost 14s ago" changes all the time; but that it is solved is said at once.
+  const bool solved = to_tell_.empty() && !told_.empty();
+  if (!solved && now < told_at_ + options_.lease / kTellsPerLease) return;
+  told_ = to_tell_;
+  told_at_ = now;
+  for (const auto& [stream, node] : streams_) Send(stream, Waiting{told_});
 }
 
 void Coordinator::StartProposal(absl::Time now, ProposalGoal goal) {
@@ -352,8 +352,10 @@ std::string Coordinator::AdoptionReason() const {
     missing.push_back(absl::StrCat("node ", member.node.value()));
   }
   const uint64_t total = view.VotesTotal();
-  return absl::StrCat("the coordinator started again: view ", view.epoch.value(), " needs ",
-                      total / 2 + 1, " of ", total,
+  const bool member = view.Find(options_.self) != nullptr;
+  return absl::StrCat(member ? absl::StrCat("node ", options_.self.value(), " acts for it")
+                             : "the coordinator started again",
+                      ": view ", view.epoch.value(), " needs ", total / 2 + 1, " of ", total,
                       " votes; not registered again yet: ", absl::StrJoin(missing, ", "));
 }
 

@@ -60,6 +60,9 @@ class Membership {
   // The latest decided view and all of its proposal; nothing before the first.
   const std::optional<Proposal>& installed() const { return installed_; }
   bool frozen() const { return frozen_; }
+  // Something of the next epoch was promised or accepted here that somebody must end: frozen, or an
+  // accepted planned view whose barrier stays.
+  bool undecided() const { return frozen_ || accepted_.has_value(); }
   // Ops of this step and later wait: a planned view was accepted and may begin there, but is not
   // decided yet.
   std::optional<StepId> barrier() const;

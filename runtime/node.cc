@@ -13,6 +13,7 @@ Node::Node(const NodeOptions& options, Rng rng)
     : options_(options),
       endpoint_({.self = options.self, .incarnation = options.incarnation}, rng),
       membership_(options.self, options.incarnation),
+      deputy_(options.self, options.version, rng.Fork()),
       active_(!options.needs_state) {}
 
 Node::~Node() = default;
@@ -155,13 +156,8 @@ absl::Status Node::ReceiveState(absl::Time now, NodeId from, absl::Span<uint8_t>
   return state_transfer_.Receive(now, endpoint_, view()->epoch, from, bytes);
 }
 
-void Node::SetActive(absl::Time now) {
-  if (active_) return;
-  active_ = true;
-  SendBeat(now);
-}
-
 void Node::SetPlan(absl::Time now, ContactPlan plan) {
+  deputy_.SetPlan(plan);
   plan_ = std::move(plan);
   UpdatePeers(now, /*fence=*/false);
 }
@@ -174,53 +170,13 @@ void Node::TellDone(absl::Time now) {
   SendDone(now, peers);
 }
 
-void Node::Leave(const std::string& reason) { SendControl(perigee::Leave{reason}); }
-
 // ---- Network and control plane. ----
 
 void Node::OnDatagram(absl::Time now, absl::Span<const uint8_t> datagram) {
   if (out_) return;
   endpoint_.OnDatagram(now, datagram);
   DrainEndpoint(now);
-}
-
-void Node::OnControlConnected(absl::Time now) {
-  connected_ = true;
-  if (out_) return;
-  Register message{.node = options_.self,
-                   .incarnation = options_.incarnation,
-                   .address = options_.address,
-                   .version = options_.version,
-                   .start_members = options_.start_members,
-                   .installed = membership_.installed()};
-  SendControl(std::move(message));
-  next_beat_ = now + beat_interval_;
-}
-
-void Node::OnControlDisconnected(absl::Time now) {
-  (void)now;
-  connected_ = false;
-  next_beat_ = absl::InfiniteFuture();
-}
-
-void Node::OnControl(absl::Time now, const CoordinatorMessage& message) {
-  if (out_) return;
-  if (const auto* welcome = std::get_if<Welcome>(&message)) {
-    beat_interval_ = welcome->beat_interval;
-    next_beat_ = std::min(next_beat_, now + beat_interval_);
-    if (!welcome->plan_text.empty()) Emit(PlanReceived{welcome->plan_text});
-  } else if (const auto* prepare = std::get_if<Prepare>(&message)) {
-    SendControl(membership_.OnPrepare(*prepare, Progress()));
-  } else if (const auto* accept = std::get_if<Accept>(&message)) {
-    SendControl(membership_.OnAccept(*accept, Progress()));
-  } else if (const auto* install = std::get_if<Install>(&message)) {
-    OnInstall(now, *install);
-  } else if (const auto* waiting = std::get_if<Waiting>(&message)) {
-    waiting_reason_ = waiting->reason;
-  } else if (const auto* removed = std::get_if<Removed>(&message)) {
-    // A planned leaver finishes what it takes part in; its peers still count on it.
-    if (!leaving_) GoOut(now, {.may_rejoin = removed->may_rejoin, .reason = removed->reason});
-  }
+  PumpDeputy(now);
 }
 
 void Node::OnReduced(absl::Time now, uint64_t ticket) {
@@ -255,11 +211,15 @@ void Node::OnTimeout(absl::Time now) {
   DropLingering(now);
   endpoint_.OnTimeout(now);
   DrainEndpoint(now);
+  if (now >= deputy_.NextTimeout()) deputy_.OnTimeout(now);
+  PumpDeputy(now);
 }
 
 absl::Time Node::NextTimeout() const {
   if (out_) return absl::InfiniteFuture();
-  absl::Time next = std::min({next_beat_, idle_done_at_, leave_deadline_, endpoint_.NextTimeout()});
+  if (deputy_.HasMessage()) return absl::InfinitePast();
+  absl::Time next = std::min(
+      {next_beat_, idle_done_at_, leave_deadline_, endpoint_.NextTimeout(), deputy_.NextTimeout()});
   for (const auto& [node, until] : lingering_) next = std::min(next, until);
   return next;
 }
@@ -290,42 +250,22 @@ void Node::Emit(NodeEvent event) {
   events_.push_back(std::move(event));
 }
 
-void Node::SendControl(MemberMessage message) {
-  if (!connected_ || controls_.size() >= kQueueMax) return;
-  controls_.push_back(std::move(message));
+namespace {
+
+// Whether a member that delivers nothing handles the event all the same.
+bool PassesFrozen(const TransportEvent& event) {
+  if (const auto* control = std::get_if<ControlDelivered>(&event)) {
+    return IsAboutViews(control->bytes);
+  }
+  return std::holds_alternative<PeerSilent>(event) || std::holds_alternative<PeerHeard>(event) ||
+         std::holds_alternative<PeerFenced>(event);
 }
 
-void Node::SendBeat(absl::Time now) {
-  next_beat_ = connected_ && !out_ ? now + beat_interval_ : absl::InfiniteFuture();
-  if (out_) return;
-  SendControl(Beat{.step = last_started_.step(),
-                   .epoch = view() != nullptr ? view()->epoch : Epoch(),
-                   .active = active_ && view() != nullptr,
-                   .loop_lateness = loop_lateness_,
-                   .stats = stats_,
-                   .ops = OpReports(now)});
-  // Again and again: what counts is how long the silence lasts, and a suspicion grows old.
-  for (const auto& [node, since] : silent_) SendSuspicion(now, node, since);
-}
-
-void Node::SetLoopLateness(absl::Time now, absl::Duration lateness) {
-  loop_lateness_ = lateness;
-  if (lateness > kLatenessMax) punctual_since_ = now;
-}
-
-void Node::SendSuspicion(absl::Time now, NodeId node, absl::Time since) {
-  const auto peer = peers_.find(node);
-  if (peer == peers_.end() || plan_.IsDark(node, now) || plan_.IsDark(options_.self, now)) return;
-  SendControl(Suspect{.node = node,
-                      .incarnation = peer->second,
-                      .silent_for = now - std::max(since, punctual_since_)});
-}
+}  // namespace
 
 void Node::DrainEndpoint(absl::Time now) {
   while (std::optional<TransportEvent> event = endpoint_.NextEvent()) {
-    const bool about_a_peer =
-        std::holds_alternative<PeerSilent>(*event) || std::holds_alternative<PeerHeard>(*event);
-    if (membership_.frozen() && !about_a_peer) {
+    if (membership_.frozen() && !PassesFrozen(*event)) {
       PERIGEE_CHECK(held_.size() < kQueueMax);
       held_.push_back(std::move(*event));
     } else {
@@ -349,9 +289,16 @@ void Node::OnTransportEvent(absl::Time now, const TransportEvent& event) {
   } else if (const auto* silent = std::get_if<PeerSilent>(&event)) {
     if (!peers_.contains(silent->peer)) return;  // it left by plan
     silent_[silent->peer] = silent->since;
+    deputy_.OnPeerSilent(silent->peer);
     SendSuspicion(now, silent->peer, silent->since);
   } else if (const auto* heard = std::get_if<PeerHeard>(&event)) {
     silent_.erase(heard->peer);
+    deputy_.OnPeerHeard(heard->peer);
+  } else if (const auto* fenced = std::get_if<PeerFenced>(&event)) {
+    if (!peers_.contains(fenced->peer)) return;
+    GoOut(now, {.planned = leaving_,
+                .reason = absl::StrCat("node ", fenced->peer.value(),
+                                       " is in a view without this incarnation")});
   }
 }
 
@@ -393,7 +340,11 @@ std::string Node::Describe(absl::Time now, OpId id) const {
                     }));
   }
   if (!waiting_reason_.empty()) absl::StrAppend(&text, "; coordinator: ", waiting_reason_);
-  if (!connected_) absl::StrAppend(&text, "; the coordinator cannot be reached");
+  if (deputy_.HearsCoordinator(now)) return text;
+  absl::StrAppend(&text, "; the coordinator cannot be reached");
+  if (const std::optional<NodeId> acting = deputy_.ActingNode(now)) {
+    absl::StrAppend(&text, ", node ", acting->value(), " acts for it");
+  }
   return text;
 }
 

@@ -30,6 +30,7 @@
 #include "collectives/reduce_kernels.h"
 #include "collectives/schedule.h"
 #include "runtime/control_message.h"
+#include "runtime/deputy.h"
 #include "runtime/membership.h"
 #include "runtime/peer_message.h"
 #include "runtime/state_transfer.h"
@@ -159,8 +160,9 @@ class Node {
   void StepDone(absl::Time now, StepId step);
   // Tells all peers now what is finished here, instead of with the next op or after a rest.
   void TellDone(absl::Time now);
-  // Says goodbye to the coordinator; a member of a view then leaves it by plan.
-  void Leave(const std::string& reason);
+  // Says goodbye to the coordinator, or to who acts for it; a member of a view then leaves it by
+  // plan.
+  void Leave(absl::Time now, const std::string& reason);
 
   // ---- Network and control plane. ----
   void OnDatagram(absl::Time now, absl::Span<const uint8_t> datagram);
@@ -188,6 +190,7 @@ class Node {
   // missing ...".
   std::string Describe(absl::Time now, OpId op) const;
   const Endpoint& endpoint() const { return endpoint_; }
+  const Deputy& deputy() const { return deputy_; }
   const NodeOptions& options() const { return options_; }
 
  private:
@@ -237,11 +240,17 @@ class Node {
   // Requests and their end (node.cc).
   absl::Status ValidateRequest(const CollectiveRequest& request) const;
   void Emit(NodeEvent event);
-  void SendControl(MemberMessage message);
-  void SendBeat(absl::Time now);
-  void SendSuspicion(absl::Time now, NodeId node, absl::Time since);
   void DrainEndpoint(absl::Time now);
   void OnTransportEvent(absl::Time now, const TransportEvent& event);
+
+  // The coordinator and the members that act for it (node_control.cc).
+  void Handle(absl::Time now, const CoordinatorMessage& message);
+  Register Registration() const;
+  void SendToCoordinator(MemberMessage message);
+  void SendControl(absl::Time now, MemberMessage message);
+  void PumpDeputy(absl::Time now);
+  void SendBeat(absl::Time now);
+  void SendSuspicion(absl::Time now, NodeId node, absl::Time since);
 
   // Running ops (node_ops.cc).
   void TryBegin(absl::Time now, OpId id);
@@ -291,6 +300,7 @@ class Node {
   NodeOptions options_;
   Endpoint endpoint_;
   Membership membership_;
+  Deputy deputy_;
   ContactPlan plan_;
   StateTransfer state_transfer_;
 

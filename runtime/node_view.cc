@@ -61,6 +61,7 @@ void Node::OnInstall(absl::Time now, const Install& install) {
   }
   waiting_reason_.clear();
   UpdatePeers(now, /*fence=*/!proposal.planned);
+  deputy_.OnView(now, proposal.view);
   Emit(std::move(changed));
   if (result == Membership::InstallResult::kUnplanned) ApplyUnplanned(now, proposal, views_before);
   Thaw(now);
@@ -131,15 +132,18 @@ void Node::UpdatePeers(absl::Time now, bool fence) {
     if (it != wanted.end() && it->second == incarnation) continue;
     peer_done_.erase(node);
     silent_.erase(node);
-    if (fence) {
+    // Another incarnation takes the session's place at once.
+    if (fence || it != wanted.end()) {
       endpoint_.RemovePeer(node);
+      deputy_.OnPeerGone(now, node);
     } else {
       lingering_[node] = now + kLinger;
     }
   }
   peers_ = std::move(wanted);
   for (const auto& [node, incarnation] : peers_) {
-    lingering_.erase(node);
+    // Back before its earlier incarnation's session was dropped.
+    if (lingering_.erase(node) > 0) deputy_.OnPeerGone(now, node);
     const absl::Status status = endpoint_.AddPeer(
         now, {.node = node, .incarnation = incarnation, .link = LinkTo(node, now)});
     PERIGEE_CHECK(status.ok());
@@ -153,6 +157,7 @@ void Node::DropLingering(absl::Time now) {
       continue;
     }
     endpoint_.RemovePeer(it->first);
+    deputy_.OnPeerGone(now, it->first);
     it = lingering_.erase(it);
   }
 }
@@ -176,6 +181,7 @@ void Node::GoOut(absl::Time now, const LeftView& left) {
   (void)now;
   out_ = true;
   connected_ = false;
+  deputy_.Stop();
   const absl::Status status = absl::AbortedError(absl::StrCat("out of the job: ", left.reason));
   for (const auto& [node, incarnation] : peers_) endpoint_.RemovePeer(node);
   peers_.clear();
@@ -213,6 +219,10 @@ void Node::OnPeerMessage(absl::Time now, NodeId peer, const PeerMessage& message
     }
     // The one who failed may be gone before it has told all others.
     FailOp(now, fail->op, status, /*tell_others=*/true);
+  } else if (const auto* summons = std::get_if<SummonsMessage>(&message)) {
+    if (peers_.contains(peer)) deputy_.OnPeerMessage(now, peer, *summons);
+  } else if (const auto* part = std::get_if<PartMessage>(&message)) {
+    deputy_.OnPeerMessage(now, peer, *part);
   }
 }
 

@@ -8,7 +8,7 @@
 namespace perigee {
 namespace {
 
-enum class Type : uint8_t { kCall = 1, kDone = 2, kFail = 3 };
+enum class Type : uint8_t { kCall = 1, kDone = 2, kFail = 3, kSummons = 4, kPart = 5 };
 
 class Writer {
  public:
@@ -18,9 +18,12 @@ class Writer {
     return *this;
   }
   Writer& Text(const std::string& text) {
-    const size_t size = std::min(text.size(), kPeerTextBytesMax);
-    Integer(size, 2);
-    bytes_.insert(bytes_.end(), text.begin(), text.begin() + static_cast<ptrdiff_t>(size));
+    return Bytes(absl::MakeConstSpan(reinterpret_cast<const uint8_t*>(text.data()),
+                                     std::min(text.size(), kPeerTextBytesMax)));
+  }
+  Writer& Bytes(absl::Span<const uint8_t> bytes) {
+    Integer(bytes.size(), 2);
+    bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
     return *this;
   }
   std::vector<uint8_t> Take() { return std::move(bytes_); }
@@ -44,17 +47,25 @@ class Reader {
     }
     return value;
   }
-  std::string Text() {
+  absl::Span<const uint8_t> Bytes(size_t size_max) {
     const size_t size = Integer(2);
-    if (size > kPeerTextBytesMax || size > bytes_.size() - position_) {
+    if (size > size_max || size > bytes_.size() - position_) {
       whole_ = false;
-      return "";
+      return {};
     }
-    std::string text(bytes_.begin() + static_cast<ptrdiff_t>(position_),
-                     bytes_.begin() + static_cast<ptrdiff_t>(position_ + size));
     position_ += size;
-    return text;
+    return bytes_.subspan(position_ - size, size);
   }
+  std::string Text() {
+    const absl::Span<const uint8_t> bytes = Bytes(kPeerTextBytesMax);
+    return std::string(bytes.begin(), bytes.end());
+  }
+  bool Flag() {
+    const uint64_t value = Integer(1);
+    whole_ = whole_ && value <= 1;
+    return value == 1;
+  }
+  uint32_t U32() { return static_cast<uint32_t>(Integer(4)); }
   bool whole() const { return whole_ && position_ == bytes_.size(); }
 
  private:
@@ -72,12 +83,42 @@ std::vector<uint8_t> Encode(const PeerMessage& message) {
   if (const auto* done = std::get_if<DoneMessage>(&message)) {
     return Writer(Type::kDone).Integer(done->through.value(), 8).Take();
   }
+  if (const auto* summons = std::get_if<SummonsMessage>(&message)) {
+    return Writer(Type::kSummons).Integer(summons->life, 4).Integer(summons->has_view, 1).Take();
+  }
+  if (const auto* part = std::get_if<PartMessage>(&message)) {
+    return Writer(Type::kPart)
+        .Integer(part->life, 4)
+        .Integer(part->up, 1)
+        .Integer(part->sequence, 4)
+        .Integer(part->last, 1)
+        .Bytes(part->bytes)
+        .Take();
+  }
   const auto& fail = std::get<FailMessage>(message);
   return Writer(Type::kFail)
       .Integer(fail.op.value(), 8)
       .Integer(fail.code, 4)
       .Text(fail.text)
       .Take();
+}
+
+namespace {
+
+PartMessage ReadPart(Reader& reader) {
+  PartMessage part{.life = reader.U32(), .up = reader.Flag(), .sequence = reader.U32()};
+  part.last = reader.Flag();
+  const absl::Span<const uint8_t> bytes = reader.Bytes(kPartBytesMax);
+  part.bytes.assign(bytes.begin(), bytes.end());
+  return part;
+}
+
+}  // namespace
+
+bool IsAboutViews(absl::Span<const uint8_t> bytes) {
+  if (bytes.empty()) return false;
+  const Type type = static_cast<Type>(bytes[0]);
+  return type == Type::kSummons || type == Type::kPart;
 }
 
 absl::StatusOr<PeerMessage> DecodePeerMessage(absl::Span<const uint8_t> bytes) {
@@ -91,9 +132,14 @@ absl::StatusOr<PeerMessage> DecodePeerMessage(absl::Span<const uint8_t> bytes) {
       message = DoneMessage{.through = OpId(reader.Integer(8))};
       break;
     case Type::kFail:
-      message = FailMessage{.op = OpId(reader.Integer(8)),
-                            .code = static_cast<uint32_t>(reader.Integer(4)),
-                            .text = reader.Text()};
+      message =
+          FailMessage{.op = OpId(reader.Integer(8)), .code = reader.U32(), .text = reader.Text()};
+      break;
+    case Type::kSummons:
+      message = SummonsMessage{.life = reader.U32(), .has_view = reader.Flag()};
+      break;
+    case Type::kPart:
+      message = ReadPart(reader);
       break;
     default:
       return absl::InvalidArgumentError("peer message of an unknown type");

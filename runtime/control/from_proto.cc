@@ -116,6 +116,8 @@ absl::StatusOr<MemberMessage> FromProto(const proto::Beat& in) {
   out.step = StepId(in.step());
   out.epoch = Epoch(in.epoch());
   out.active = in.active();
+  out.undecided = in.undecided();
+  out.hears_coordinator = in.hears_coordinator();
   out.loop_lateness = absl::Nanoseconds(in.loop_lateness_ns());
   out.stats = {.training_loss = Finite(in.stats().training_loss()),
                .allreduce_seconds = Finite(in.stats().allreduce_seconds()),
@@ -181,8 +183,14 @@ absl::StatusOr<MemberMessage> FromProto(const proto::Suspect& in) {
 
 absl::StatusOr<CoordinatorMessage> FromProto(const proto::Welcome& in) {
   PERIGEE_RETURN_IF_ERROR(MustHave(in.beat_interval_ns() > 0, "welcome.beat_interval"));
+  PERIGEE_RETURN_IF_ERROR(MustHave(in.lease_ns() > 0, "welcome.lease"));
   return Welcome{.coordinator = perigee::FromProto(in.coordinator()),
-                 .beat_interval = absl::Nanoseconds(in.beat_interval_ns()),
+                 .policy = {.beat_interval = absl::Nanoseconds(in.beat_interval_ns()),
+                            .suspect_after = absl::Nanoseconds(in.suspect_after_ns()),
+                            .lease = absl::Nanoseconds(in.lease_ns()),
+                            .dark_lead = absl::Nanoseconds(in.dark_lead_ns()),
+                            .steps_ahead = in.steps_ahead(),
+                            .min_members = in.min_members()},
                  .plan_text = in.plan_text()};
 }
 

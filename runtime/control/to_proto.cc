@@ -80,11 +80,13 @@ void Fill(const Register& in, proto::MemberMessage* message) {
 }
 
 void Fill(const Beat& in, proto::MemberMessage* message) {
-  const auto& [step, epoch, active, loop_lateness, stats, ops] = in;
+  const auto& [step, epoch, active, undecided, hears_coordinator, loop_lateness, stats, ops] = in;
   proto::Beat& out = *message->mutable_beat();
   out.set_step(step.value());
   out.set_epoch(epoch.value());
   out.set_active(active);
+  out.set_undecided(undecided);
+  out.set_hears_coordinator(hears_coordinator);
   out.set_loop_lateness_ns(absl::ToInt64Nanoseconds(loop_lateness));
   *out.mutable_stats() = ToProto(stats);
   for (const OpReport& op : ops) *out.add_ops() = ToProto(op);
@@ -131,10 +133,16 @@ void Fill(const Suspect& in, proto::MemberMessage* message) {
 }
 
 void Fill(const Welcome& in, proto::CoordinatorMessage* message) {
-  const auto& [coordinator, beat_interval, plan_text] = in;
+  const auto& [coordinator, policy, plan_text] = in;
+  const auto& [beat_interval, suspect_after, lease, dark_lead, steps_ahead, min_members] = policy;
   proto::Welcome& out = *message->mutable_welcome();
   *out.mutable_coordinator() = ToProto(coordinator);
   out.set_beat_interval_ns(absl::ToInt64Nanoseconds(beat_interval));
+  out.set_suspect_after_ns(absl::ToInt64Nanoseconds(suspect_after));
+  out.set_lease_ns(absl::ToInt64Nanoseconds(lease));
+  out.set_dark_lead_ns(absl::ToInt64Nanoseconds(dark_lead));
+  out.set_steps_ahead(steps_ahead);
+  out.set_min_members(min_members);
   out.set_plan_text(plan_text);
 }
 

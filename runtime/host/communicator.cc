@@ -273,7 +273,7 @@ absl::Status Communicator::Close(absl::Duration deadline) {
     over = (stable && told) || absl::Now() >= told_by;
     if (!over) absl::SleepFor(absl::Milliseconds(2));
   }
-  Call([](absl::Time, Node& node) { node.Leave("finished"); });
+  Call([](absl::Time now, Node& node) { node.Leave(now, "finished"); });
   loop_->Stop();
   return stable ? absl::OkStatus()
                 : absl::DeadlineExceededError(

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <vector>
 
 namespace perigee {
@@ -57,7 +58,7 @@ TEST_F(NodeTest, RegistersOnEveryConnectionAndBeats) {
   ASSERT_TRUE(registered);
   EXPECT_EQ(registered->node, NodeId(4));
   EXPECT_FALSE(registered->installed);
-  node_.OnControl(now_, Welcome{.beat_interval = absl::Milliseconds(50)});
+  node_.OnControl(now_, Welcome{.policy = {.beat_interval = absl::Milliseconds(50)}});
   InstallAlone();
   node_.OnTimeout(node_.NextTimeout());
   const auto beat = NextMessage<Beat>();
@@ -176,8 +177,10 @@ TEST_F(NodeTest, ASilenceCountsFromTheFirstUnansweredPacketAndFromTheOwnLateness
     for (int turn = 0; turn < 10000; ++turn) {
       while (node_.NextTransmit(now_, absl::MakeSpan(datagram))) {
       }
+      while (node_.NextEvent()) {
+      }
       if (const auto suspect = NextMessage<Suspect>()) return suspect->silent_for;
-      now_ = node_.NextTimeout();
+      now_ = std::max(now_, node_.NextTimeout());
       node_.OnTimeout(now_);
     }
     return absl::InfiniteDuration();

@@ -7,70 +7,11 @@
 #include <variant>
 #include <vector>
 
+#include "tests/runtime/random_messages.h"
 #include "transport/base/rng.h"
 
 namespace perigee {
 namespace {
-
-Ballot RandomBallot(Rng& rng) {
-  return {.round = rng.Next(),
-          .proposer = NodeId(static_cast<uint32_t>(rng.Next())),
-          .incarnation = rng.NextIncarnation()};
-}
-
-Proposal RandomProposal(Rng& rng) {
-  Proposal proposal;
-  View& view = proposal.view;
-  view.job = rng.NextIncarnation();
-  view.epoch = Epoch(rng.Next());
-  view.ballot = RandomBallot(rng);
-  view.previous_digest = rng.Next();
-  for (uint32_t node = 0; node < 1 + rng.Below(5); ++node) {
-    view.members.push_back({.node = NodeId(node * 3),
-                            .incarnation = rng.NextIncarnation(),
-                            .votes = static_cast<uint32_t>(rng.Below(3)),
-                            .address = "[::1]:70"});
-  }
-  view.tie_breaker = view.members.back().node;
-  view.first_step = StepId(rng.Next());
-  proposal.planned = rng.Bernoulli(0.5);
-  proposal.reason = "node 4: no beat for 620ms";
-  for (uint64_t i = rng.Below(4); i > 0; --i) {
-    const bool finish = rng.Bernoulli(0.5);
-    OpDecision decision{.op = OpId(rng.Next())};
-    decision.kind = finish ? OpDecision::Kind::kFinish : OpDecision::Kind::kAbort;
-    decision.holder = NodeId(2);
-    if (finish) decision.missing = {NodeId(1), NodeId(5)};
-    proposal.decisions.push_back(decision);
-  }
-  return proposal;
-}
-
-Register RandomRegister(Rng& rng) {
-  Register out{.node = NodeId(static_cast<uint32_t>(rng.Below(100))),
-               .incarnation = rng.NextIncarnation(),
-               .address = "10.0.0.1:7100",
-               .version = "0.1.0",
-               .start_members = 3};
-  if (rng.Bernoulli(0.5)) out.installed = RandomProposal(rng);
-  return out;
-}
-
-Promise RandomPromise(Rng& rng) {
-  Promise out{.epoch = Epoch(rng.Next()),
-              .ballot = RandomBallot(rng),
-              .granted = rng.Bernoulli(0.5),
-              .promised = RandomBallot(rng),
-              .started = StepId(rng.Next()),
-              .any_started = rng.Bernoulli(0.5),
-              .frozen = rng.Bernoulli(0.5)};
-  out.status.push_back({.op = OpId(rng.Next()), .epoch = Epoch(7), .holds_result = true});
-  if (rng.Bernoulli(0.5)) {
-    out.accepted_ballot = RandomBallot(rng);
-    out.accepted = RandomProposal(rng);
-  }
-  return out;
-}
 
 template <typename Message>
 const Message& Get(const absl::StatusOr<MemberMessage>& message) {
@@ -187,11 +128,21 @@ TEST(Convert, CoordinatorMessagesArriveAsTheyWereSent) {
     EXPECT_EQ(std::get<Prepare>(*preparing).planned, prepare.planned);
   }
   const Welcome welcome{.coordinator = {.high = 3, .low = 4},
-                        .beat_interval = absl::Milliseconds(100),
+                        .policy = {.suspect_after = absl::Milliseconds(700),
+                                   .lease = absl::Seconds(2),
+                                   .dark_lead = absl::Seconds(4),
+                                   .steps_ahead = 5,
+                                   .min_members = 6},
                         .plan_text = "dark { node: 1 }"};
   const auto welcomed = FromProto(ToProto(CoordinatorMessage(welcome)));
   EXPECT_EQ(std::get<Welcome>(*welcomed).coordinator, welcome.coordinator);
-  EXPECT_EQ(std::get<Welcome>(*welcomed).beat_interval, welcome.beat_interval);
+  const ViewPolicy& policy = std::get<Welcome>(*welcomed).policy;
+  EXPECT_EQ(policy.beat_interval, absl::Milliseconds(100));
+  EXPECT_EQ(policy.suspect_after, absl::Milliseconds(700));
+  EXPECT_EQ(policy.lease, absl::Seconds(2));
+  EXPECT_EQ(policy.dark_lead, absl::Seconds(4));
+  EXPECT_EQ(policy.steps_ahead, 5u);
+  EXPECT_EQ(policy.min_members, 6u);
   EXPECT_EQ(std::get<Welcome>(*welcomed).plan_text, welcome.plan_text);
   const auto removed =
       FromProto(ToProto(CoordinatorMessage(Removed{.may_rejoin = false, .reason = "old"})));

@@ -152,6 +152,9 @@ void Chaos::ScheduleFaults() {
     // The hard cases are faults in the middle of what the last one began.
     if (rng_.Bernoulli(0.25)) After(at + Between(0, 400), [this] { Fault(); });
   }
+  if (world_.coordinator_stays_away) {
+    After(rng_.Unit() * world_.faults_for / 2, [this] { LoseCoordinator(); });
+  }
   After(world_.faults_for, [this] { Heal(); });
 }
 
@@ -242,9 +245,12 @@ void Chaos::DrainFor(NodeId node) {
 
 void Chaos::LoseCoordinator() {
   if (cluster_->coordinator() == nullptr) return;
+  // Nobody founds a job but the coordinator.
+  const bool for_good = world_.coordinator_stays_away && !judge_->views().empty();
   ++report_.coordinator_kills;
   Note("kill the coordinator");
   cluster_->KillCoordinator();
+  if (for_good) return;
   After(Between(0, 3000), [this] {
     if (cluster_->coordinator() != nullptr) return;
     Note("restart the coordinator");
@@ -269,7 +275,9 @@ void Chaos::Heal() {
       if (i != k) cluster_->SetDown(NodeId(i), NodeId(k), false);
     }
   }
-  if (cluster_->coordinator() == nullptr) cluster_->RestartCoordinator();
+  if (cluster_->coordinator() == nullptr && !world_.coordinator_stays_away) {
+    cluster_->RestartCoordinator();
+  }
   if (world_.doomed) Doom();
   job_.stop_after = StepId(job_.furthest.value() + 4);
 }
@@ -328,6 +336,15 @@ void Chaos::CheckStuck() {
   for (uint32_t i = 0; i < world_.nodes; ++i) {
     Node* node = cluster_->node(NodeId(i));
     if (node == nullptr) continue;
+    if (const Coordinator* acting = node->deputy().acting()) {
+      Note(absl::StrCat("node ", i, " acts for the coordinator:"));
+      for (const CoordinatorEvent& event : acting->events()) {
+        Note(absl::StrCat("  ", absl::FormatDuration(event.time - Cluster::Start()), " ",
+                          event.kind, " ",
+                          event.node ? absl::StrCat("node ", event.node->value(), " ") : "",
+                          event.text));
+      }
+    }
     for (OpId op : ApplicationOf(NodeId(i))->RunningOps()) {
       const std::string text = node->Describe(cluster_->now(), op);
       const bool named =
@@ -357,6 +374,7 @@ void Chaos::Count() {
   report_.states = job_.states_received;
   for (const auto& [epoch, proposal] : judge_->views()) {
     ++(proposal.planned ? report_.views_planned : report_.views_unplanned);
+    if (proposal.view.ballot.proposer.value() < world_.nodes) ++report_.views_by_members;
     for (const OpDecision& decision : proposal.decisions) {
       if (decision.kind == OpDecision::Kind::kAbort) ++report_.ops_repeated;
       if (decision.kind == OpDecision::Kind::kFinish && !decision.missing.empty()) {

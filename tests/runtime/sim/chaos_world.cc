@@ -26,6 +26,7 @@ ChaosWorld DrawWorld(Rng& rng) {
   if (rng.Bernoulli(0.4)) channel.duplicate = rng.Unit() * 0.1;
   if (rng.Bernoulli(0.3)) channel.bit_flip = rng.Unit() * 0.02;
   world.doomed = rng.Bernoulli(0.05);
+  world.coordinator_stays_away = rng.Bernoulli(0.3);
   return world;
 }
 
@@ -37,7 +38,8 @@ std::string ToString(const ChaosWorld& world) {
                       world.channel.reorder, ", duplicate ", world.channel.duplicate, ", flip ",
                       world.channel.bit_flip, ", faults for ",
                       absl::FormatDuration(world.faults_for), " every ",
-                      absl::FormatDuration(world.fault_every), world.doomed ? ", doomed" : "");
+                      absl::FormatDuration(world.fault_every), world.doomed ? ", doomed" : "",
+                      world.coordinator_stays_away ? ", coordinator stays away" : "");
 }
 
 }  // namespace perigee

@@ -18,6 +18,8 @@ struct ChaosWorld {
   absl::Duration fault_every;
   ChannelSettings channel;
   bool doomed = false;  // a majority dies at the end
+  // It dies when the job runs, and the members go on without it.
+  bool coordinator_stays_away = false;
 };
 
 ChaosWorld DrawWorld(Rng& rng);
