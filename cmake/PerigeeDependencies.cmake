@@ -10,6 +10,8 @@ if(NOT PERIGEE_CORES_ONLY)
   # Debian 12: the module must find Protobuf before gRPC's config looks for it.
   find_package(Protobuf MODULE REQUIRED)
   find_package(gRPC CONFIG REQUIRED)
+  # 3.0 or later: certificates and join tokens of the control plane.
+  find_package(OpenSSL 3 REQUIRED)
   find_package(spdlog REQUIRED)
   find_package(nlohmann_json REQUIRED)
   find_package(CLI11 REQUIRED)
