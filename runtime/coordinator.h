@@ -104,7 +104,8 @@ ViewDecision ComputeView(absl::Time now, const ClusterState& state,
 struct CoordinatorEvent {
   uint64_t number = 0;
   absl::Time time;
-  std::string kind;  // "registered", "view", "lost", "draining", "dark", "left", "refused", ...
+  std::string
+      kind;  // "registered", "view", "lost", "draining", "dark", "left", "refused", "audit", ...
   std::optional<NodeId> node;
   std::string text;
 };
@@ -138,6 +139,11 @@ class Coordinator {
   // Operators. NotFound for a node that was never seen, FailedPrecondition with what to do instead.
   absl::Status Drain(absl::Time now, NodeId node, absl::Time at, const std::string& who);
   absl::Status Undrain(absl::Time now, NodeId node, const std::string& who);
+  // What the driver wants remembered of operators' actions and of what it refused: an event
+  // "audit".
+  void Audit(absl::Time now, std::optional<NodeId> node, const std::string& text) {
+    AddEvent(now, "audit", node, text);
+  }
 
   // Reading.
   const ClusterState& state() const { return state_; }

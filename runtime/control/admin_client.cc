@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "proto/control.grpc.pb.h"
+#include "runtime/control/tls.h"
 #include "runtime/version.h"
 
 namespace perigee {
@@ -35,10 +36,10 @@ Request Versioned() {
 }  // namespace
 
 struct AdminClient::Connection {
-  explicit Connection(const std::string& address)
+  Connection(const std::string& address, const std::optional<Credentials>& credentials)
       : address(address),
-        stub(proto::Admin::NewStub(
-            grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), Arguments()))) {}
+        secure(credentials.has_value()),
+        stub(proto::Admin::NewStub(MakeChannel(address, credentials, Arguments()))) {}
 
   // For the operator: what, where, what to do next.
   absl::Status Explain(const grpc::Status& status) const {
@@ -47,8 +48,11 @@ struct AdminClient::Connection {
       case absl::StatusCode::kOk:
         return absl::OkStatus();
       case absl::StatusCode::kUnavailable:
-        return absl::UnavailableError(
-            absl::StrCat("no coordinator at ", address, ": is perigeed running there?"));
+        return absl::UnavailableError(absl::StrCat(
+            "no coordinator at ", address, ": is perigeed running there",
+            secure ? absl::StrCat(", with certificates of the same CA, and do its ",
+                                  "clock and yours agree? (", status.error_message(), ")")
+                   : "?"));
       case absl::StatusCode::kDeadlineExceeded:
         return absl::DeadlineExceededError(absl::StrCat(
             "the coordinator at ", address, " did not answer within ",
@@ -65,20 +69,26 @@ struct AdminClient::Connection {
 
   template <typename Reply, typename Method, typename Request>
   absl::StatusOr<Reply> Ask(Method method, const Request& request) {
-    grpc::ClientContext context;
-    context.set_deadline(absl::ToChronoTime(absl::Now() + kDeadline));
-    Reply reply;
-    const absl::Status status = Explain((stub.get()->*method)(&context, request, &reply));
-    if (!status.ok()) return status;
-    return reply;
+    const absl::Time deadline = absl::Now() + kDeadline;
+    while (true) {
+      grpc::ClientContext context;
+      context.set_deadline(absl::ToChronoTime(deadline));
+      Reply reply;
+      const absl::Status status = Explain((stub.get()->*method)(&context, request, &reply));
+      if (status.ok()) return reply;
+      const bool again = absl::IsResourceExhausted(status) && absl::Now() + kAskAgain < deadline;
+      if (!again) return status;
+      absl::SleepFor(kAskAgain);
+    }
   }
 
   const std::string address;
+  const bool secure;
   const std::unique_ptr<proto::Admin::Stub> stub;
 };
 
-AdminClient::AdminClient(const std::string& address)
-    : connection_(std::make_unique<Connection>(address)) {}
+AdminClient::AdminClient(const std::string& address, const std::optional<Credentials>& credentials)
+    : connection_(std::make_unique<Connection>(address, credentials)) {}
 
 AdminClient::AdminClient(AdminClient&&) noexcept = default;
 

@@ -1,6 +1,6 @@
 // Asks a coordinator what its operators want to know. Blocking; every question has a deadline.
 //
-//   AdminClient client("127.0.0.1:7000");
+//   AdminClient client("127.0.0.1:7000", credentials);
 //   PERIGEE_ASSIGN_OR_RETURN(proto::NodesReply nodes, client.Nodes());
 //
 // Errors are one line: what, where, what to do next. Not thread-safe.
@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "proto/control.pb.h"
+#include "runtime/control/credentials.h"
 #include "transport/base/ids.h"
 
 namespace perigee {
@@ -22,12 +23,15 @@ namespace perigee {
 class AdminClient {
  public:
   static constexpr absl::Duration kDeadline = absl::Seconds(5);
+  // A coordinator that is asked too much is asked again, this much later, until the deadline.
+  static constexpr absl::Duration kAskAgain = absl::Milliseconds(20);
   // A reply about 10,000 nodes; what the coordinator itself takes in is far smaller
   // (kMessageBytesMax).
   static constexpr int kReplyBytesMax = 16 << 20;
 
-  // Over a connection without TLS.
-  explicit AdminClient(const std::string& address);
+  // With an operator's or an observer's credentials; without any, in the open.
+  explicit AdminClient(const std::string& address,
+                       const std::optional<Credentials>& credentials = std::nullopt);
   AdminClient(AdminClient&&) noexcept;
   ~AdminClient();
 

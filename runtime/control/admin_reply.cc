@@ -85,6 +85,15 @@ proto::StatusReply StatusOf(absl::Time now, const Coordinator& coordinator,
   return reply;
 }
 
+void SetRefusals(const Refusals::Counts& counts, proto::StatusReply* reply) {
+  for (size_t cause = 0; cause < counts.size(); ++cause) {
+    if (counts[cause] == 0) continue;
+    proto::RefusalCount* refusal = reply->add_refusals();
+    refusal->set_cause(Name(static_cast<Refusal>(cause)));
+    refusal->set_count(counts[cause]);
+  }
+}
+
 proto::NodesReply NodesOf(absl::Time now, const Coordinator& coordinator) {
   proto::NodesReply reply;
   reply.set_now_ns(absl::ToUnixNanos(now));

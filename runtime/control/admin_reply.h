@@ -6,6 +6,7 @@
 
 #include "absl/time/time.h"
 #include "proto/control.pb.h"
+#include "runtime/control/refusals.h"
 #include "runtime/coordinator.h"
 
 namespace perigee {
@@ -21,6 +22,8 @@ struct CoordinatorInfo {
 
 proto::StatusReply StatusOf(absl::Time now, const Coordinator& coordinator,
                             const CoordinatorInfo& info);
+// Those that have happened.
+void SetRefusals(const Refusals::Counts& counts, proto::StatusReply* reply);
 proto::NodesReply NodesOf(absl::Time now, const Coordinator& coordinator);
 proto::ViewsReply ViewsOf(absl::Time now, const Coordinator& coordinator);
 proto::OpsReply OpsOf(absl::Time now, const Coordinator& coordinator);

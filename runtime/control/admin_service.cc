@@ -4,16 +4,14 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "runtime/control/convert.h"
+#include "runtime/control/tls.h"
 #include "runtime/version.h"
 
 namespace perigee {
 namespace {
-
-grpc::Status ToGrpc(const absl::Status& status) {
-  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()));
-}
 
 absl::Status CheckVersion(absl::string_view version) {
   if (version == kVersion) return absl::OkStatus();
@@ -96,6 +94,24 @@ class EventStream final : public grpc::ServerWriteReactor<proto::Event>,
   proto::Event outgoing_;
 };
 
+class RefusedEvents final : public grpc::ServerWriteReactor<proto::Event> {
+ public:
+  explicit RefusedEvents(const absl::Status& why) { Finish(ToGrpc(why)); }
+  void OnDone() override { delete this; }
+};
+
+// Who acts: by the certificate, and what the program says of its user.
+std::string WhoActs(const grpc::ServerContextBase& context, const std::string& says) {
+  return absl::StrCat(ToString(PeerOf(context)), " (",
+                      absl::CHexEscape(says.substr(0, kAddressBytesMax)), ")");
+}
+
+// Every action of an operator is remembered with what came of it.
+std::string AuditText(const std::string& who, absl::string_view what, const absl::Status& result) {
+  return absl::StrCat(who, ": ", what, ": ",
+                      result.ok() ? "done" : absl::StrCat("not done: ", result.message()));
+}
+
 std::string DrainText(absl::Time now, NodeId node, const Coordinator& coordinator) {
   const auto it = coordinator.state().members.find(node);
   std::string text = absl::StrCat("node ", node.value());
@@ -113,14 +129,17 @@ std::string DrainText(absl::Time now, NodeId node, const Coordinator& coordinato
 
 }  // namespace
 
-AdminService::AdminService(CoordinatorLoop& loop, CoordinatorInfo info)
-    : loop_(loop), info_(std::move(info)) {}
+AdminService::AdminService(CoordinatorLoop& loop, Gate& gate, CoordinatorInfo info)
+    : loop_(loop), gate_(gate), info_(std::move(info)) {}
 
-grpc::ServerUnaryReactor* AdminService::Ask(grpc::CallbackServerContext* context,
-                                            const std::string& version, Answer answer) {
+template <typename Request>
+grpc::ServerUnaryReactor* AdminService::Ask(grpc::CallbackServerContext* context, Rpc rpc,
+                                            const Request& request, Answer answer) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  if (absl::Status same = CheckVersion(version); !same.ok()) {
-    reactor->Finish(ToGrpc(same));
+  absl::Status may = gate_.Admit(rpc, *context, request.ByteSizeLong()).status();
+  if (may.ok()) may = CheckVersion(request.version());
+  if (!may.ok()) {
+    reactor->Finish(ToGrpc(may));
     return reactor;
   }
   const bool taken = loop_.Request(
@@ -134,9 +153,10 @@ grpc::ServerUnaryReactor* AdminService::Ask(grpc::CallbackServerContext* context
 grpc::ServerUnaryReactor* AdminService::Status(grpc::CallbackServerContext* context,
                                                const proto::AdminRequest* request,
                                                proto::StatusReply* reply) {
-  return Ask(context, request->version(), [=, this](absl::Time now, Coordinator& coordinator) {
+  return Ask(context, Rpc::kStatus, *request, [=, this](absl::Time now, Coordinator& coordinator) {
     *reply = StatusOf(now, coordinator, info_);
     reply->set_streams(static_cast<uint32_t>(loop_.stream_count()));
+    SetRefusals(gate_.refusals()->counts(), reply);
     return absl::OkStatus();
   });
 }
@@ -144,7 +164,7 @@ grpc::ServerUnaryReactor* AdminService::Status(grpc::CallbackServerContext* cont
 grpc::ServerUnaryReactor* AdminService::Nodes(grpc::CallbackServerContext* context,
                                               const proto::AdminRequest* request,
                                               proto::NodesReply* reply) {
-  return Ask(context, request->version(), [=](absl::Time now, Coordinator& coordinator) {
+  return Ask(context, Rpc::kNodes, *request, [=](absl::Time now, Coordinator& coordinator) {
     *reply = NodesOf(now, coordinator);
     return absl::OkStatus();
   });
@@ -153,7 +173,7 @@ grpc::ServerUnaryReactor* AdminService::Nodes(grpc::CallbackServerContext* conte
 grpc::ServerUnaryReactor* AdminService::Views(grpc::CallbackServerContext* context,
                                               const proto::AdminRequest* request,
                                               proto::ViewsReply* reply) {
-  return Ask(context, request->version(), [=](absl::Time now, Coordinator& coordinator) {
+  return Ask(context, Rpc::kViews, *request, [=](absl::Time now, Coordinator& coordinator) {
     *reply = ViewsOf(now, coordinator);
     return absl::OkStatus();
   });
@@ -162,7 +182,7 @@ grpc::ServerUnaryReactor* AdminService::Views(grpc::CallbackServerContext* conte
 grpc::ServerUnaryReactor* AdminService::Ops(grpc::CallbackServerContext* context,
                                             const proto::AdminRequest* request,
                                             proto::OpsReply* reply) {
-  return Ask(context, request->version(), [=](absl::Time now, Coordinator& coordinator) {
+  return Ask(context, Rpc::kOps, *request, [=](absl::Time now, Coordinator& coordinator) {
     *reply = OpsOf(now, coordinator);
     return absl::OkStatus();
   });
@@ -170,17 +190,20 @@ grpc::ServerUnaryReactor* AdminService::Ops(grpc::CallbackServerContext* context
 
 grpc::ServerWriteReactor<proto::Event>* AdminService::Events(grpc::CallbackServerContext* context,
                                                              const proto::EventsRequest* request) {
+  const absl::Status may = gate_.Admit(Rpc::kEvents, *context, request->ByteSizeLong()).status();
+  if (!may.ok()) return new RefusedEvents(may);
   return new EventStream(loop_, *request);
 }
 
 grpc::ServerUnaryReactor* AdminService::Drain(grpc::CallbackServerContext* context,
                                               const proto::DrainRequest* request,
                                               proto::DrainReply* reply) {
-  return Ask(context, request->version(), [=](absl::Time now, Coordinator& coordinator) {
+  const std::string who = WhoActs(*context, request->who());
+  return Ask(context, Rpc::kDrain, *request, [=](absl::Time now, Coordinator& coordinator) {
     const NodeId node(request->node());
     const absl::Time at = request->has_at_ns() ? absl::FromUnixNanos(request->at_ns()) : now;
-    absl::Status drained =
-        coordinator.Drain(now, node, at, request->who().substr(0, kAddressBytesMax));
+    absl::Status drained = coordinator.Drain(now, node, at, who);
+    coordinator.Audit(now, node, AuditText(who, "drain", drained));
     if (drained.ok()) reply->set_text(DrainText(now, node, coordinator));
     return drained;
   });
@@ -189,10 +212,11 @@ grpc::ServerUnaryReactor* AdminService::Drain(grpc::CallbackServerContext* conte
 grpc::ServerUnaryReactor* AdminService::Undrain(grpc::CallbackServerContext* context,
                                                 const proto::UndrainRequest* request,
                                                 proto::DrainReply* reply) {
-  return Ask(context, request->version(), [=](absl::Time now, Coordinator& coordinator) {
+  const std::string who = WhoActs(*context, request->who());
+  return Ask(context, Rpc::kUndrain, *request, [=](absl::Time now, Coordinator& coordinator) {
     const NodeId node(request->node());
-    absl::Status undrained =
-        coordinator.Undrain(now, node, request->who().substr(0, kAddressBytesMax));
+    absl::Status undrained = coordinator.Undrain(now, node, who);
+    coordinator.Audit(now, node, AuditText(who, "undrain", undrained));
     if (undrained.ok()) reply->set_text(DrainText(now, node, coordinator));
     return undrained;
   });

@@ -1,6 +1,5 @@
 // What operators ask of the coordinator, as a gRPC service. Every answer is made on the
-// coordinator's thread; the callers are only trusted as far as the listener is (mTLS and roles come
-// later).
+// coordinator's thread, of those whom the gate admits; what they command is told to the audit log.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -10,6 +9,7 @@
 #include "proto/control.grpc.pb.h"
 #include "runtime/control/admin_reply.h"
 #include "runtime/control/coordinator_loop.h"
+#include "runtime/control/gate.h"
 
 namespace perigee {
 
@@ -17,8 +17,8 @@ class AdminService final : public proto::Admin::CallbackService {
  public:
   static constexpr size_t kFollowersMax = 64;  // of `perigeectl events --follow`
 
-  // `loop` outlives it.
-  AdminService(CoordinatorLoop& loop, CoordinatorInfo info);
+  // `loop` and `gate` outlive it.
+  AdminService(CoordinatorLoop& loop, Gate& gate, CoordinatorInfo info);
 
   grpc::ServerUnaryReactor* Status(grpc::CallbackServerContext* context,
                                    const proto::AdminRequest* request,
@@ -43,10 +43,12 @@ class AdminService final : public proto::Admin::CallbackService {
 
  private:
   using Answer = std::function<absl::Status(absl::Time now, Coordinator& coordinator)>;
-  grpc::ServerUnaryReactor* Ask(grpc::CallbackServerContext* context, const std::string& version,
-                                Answer answer);
+  template <typename Request>
+  grpc::ServerUnaryReactor* Ask(grpc::CallbackServerContext* context, Rpc rpc,
+                                const Request& request, Answer answer);
 
   CoordinatorLoop& loop_;
+  Gate& gate_;
   CoordinatorInfo info_;
 };
 

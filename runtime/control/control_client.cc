@@ -112,7 +112,7 @@ void ControlClient::Send(const MemberMessage& message) {
 
 ControlClient::ControlClient(const Options& options, Callbacks callbacks)
     : state_(std::make_shared<State>(options, std::move(callbacks))) {
-  PERIGEE_CHECK(options.insecure);
+  PERIGEE_CHECK(options.credentials || options.insecure);
 }
 
 ControlClient::~ControlClient() { Stop(absl::ZeroDuration()); }
@@ -167,9 +167,9 @@ void ControlClient::State::Attempt() {
     std::lock_guard lock(mutex);
     events.clear();
   }
-  stream = MemberStream::Start(
-      options.address, ++attempt,
-      [self = shared_from_this()](Event event) { self->Post(std::move(event)); });
+  stream = MemberStream::Start(options, ++attempt, [self = shared_from_this()](Event event) {
+    self->Post(std::move(event));
+  });
   const absl::Time connect_by = absl::Now() + kConnectTimeout;
   while (Serve(connect_by)) {
   }
@@ -306,15 +306,18 @@ bool ControlClient::State::WaitBeforeNextAttempt() {
 
 absl::Status ControlClient::State::Explain(const absl::Status& ended) const {
   if (!refused.ok()) return refused;
-  if (!connected) {
-    return absl::UnavailableError(
-        absl::StrCat("no coordinator at ", options.address, ": is perigeed running there?"));
-  }
   const std::string who = absl::StrCat("the coordinator at ", options.address);
-  if (ended.ok()) return absl::UnavailableError(absl::StrCat(who, " closed the stream"));
-  if (absl::IsInvalidArgument(ended) || absl::IsResourceExhausted(ended)) {
+  // May come before the stream is taken for connected.
+  if (absl::IsPermissionDenied(ended) || absl::IsResourceExhausted(ended) ||
+      absl::IsInvalidArgument(ended) || absl::IsUnauthenticated(ended)) {
     return absl::Status(ended.code(), absl::StrCat(who, " refused: ", ended.message()));
   }
+  if (!connected) {
+    return absl::UnavailableError(
+        absl::StrCat("no coordinator at ", options.address, ": is perigeed running there",
+                     options.credentials ? ", with certificates of the same CA?" : "?"));
+  }
+  if (ended.ok()) return absl::UnavailableError(absl::StrCat(who, " closed the stream"));
   return absl::UnavailableError(absl::StrCat("lost ", who, ": ", ended.message()));
 }
 

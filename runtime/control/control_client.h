@@ -1,7 +1,7 @@
 // A member's stream to the coordinator, over gRPC. Reconnects by itself (back-off with jitter, at
 // most 1 s apart) until it is stopped; the owner registers again on every connection.
 //
-//   ControlClient client({.address = "127.0.0.1:7000", .insecure = true}, callbacks);
+//   ControlClient client({.address = "127.0.0.1:7000", .credentials = mine}, callbacks);
 //   client.Start();  client.Send(Register{...});  client.Stop();
 //
 // Thread-safe. Callbacks run on the client's own thread, one at a time: they only post to a
@@ -10,11 +10,13 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "runtime/control/credentials.h"
 #include "runtime/control_message.h"
 
 namespace perigee {
@@ -26,13 +28,16 @@ class ControlClient {
 
   struct Options {
     std::string address;
-    bool insecure = false;  // required to be true in this version: mTLS is not there yet
+    // A member's, for mTLS. Without them `insecure` must be set.
+    std::optional<Credentials> credentials = {};
+    bool insecure = false;
   };
   struct Callbacks {
     std::function<void()> on_connected;
     std::function<void(CoordinatorMessage)> on_message;
     // Once per lost connection or failed attempt, with one line that says which. Unavailable, or
-    // what the coordinator ended the stream with (InvalidArgument, ResourceExhausted).
+    // what the coordinator ended the stream with (InvalidArgument, ResourceExhausted,
+    // PermissionDenied, Unauthenticated).
     std::function<void(absl::Status)> on_disconnected;
   };
 

@@ -13,9 +13,13 @@
 #include "runtime/control/attach_stream.h"
 #include "runtime/control/convert.h"
 #include "runtime/control/coordinator_loop.h"
+#include "runtime/control/gate.h"
+#include "runtime/control/join_token.h"
 #include "runtime/control/listen_address.h"
+#include "runtime/control/tls.h"
 #include "runtime/version.h"
 #include "transport/base/rng.h"
+#include "transport/base/status.h"
 
 namespace perigee {
 namespace {
@@ -26,16 +30,34 @@ constexpr int kStreamsPerConnectionMax = 128;
 // How long members have to read that the server ends.
 constexpr std::chrono::seconds kStopGrace(1);
 
-class ControlService final : public proto::Control::CallbackService {
+// How long a peer may take for the TLS handshake, and keep a connection on which it asks nothing.
+constexpr int kHandshakeMs = 5000;
+constexpr int kIdleMs = 60'000;
+// Of all messages that are arriving. gRPC 1.51 receives a message whole before its length can be
+// refused; beyond this it ends streams, not necessarily the sender's.
+constexpr size_t kArrivingBytesMax = size_t{2} << 30;
+
+// Ends a stream that was not admitted, without the loop.
+class RefusedStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
-  explicit ControlService(CoordinatorLoop& loop) : loop_(loop) {}
-  grpc::ServerBidiReactor<proto::MemberMessage, proto::CoordinatorMessage>* Attach(
+  explicit RefusedStream(const absl::Status& why) { Finish(ToGrpc(why)); }
+  void OnDone() override { delete this; }
+};
+
+class ControlService final
+    : public proto::Control::WithRawCallbackMethod_Attach<proto::Control::Service> {
+ public:
+  ControlService(CoordinatorLoop& loop, Gate& gate) : loop_(loop), gate_(gate) {}
+  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Attach(
       grpc::CallbackServerContext* context) override {
-    return new AttachStream(loop_, context);
+    const absl::StatusOr<Peer> peer = gate_.Admit(Rpc::kAttach, *context, 0);
+    if (!peer.ok()) return new RefusedStream(peer.status());
+    return new AttachStream(loop_, gate_, *peer, context);
   }
 
  private:
   CoordinatorLoop& loop_;
+  Gate& gate_;
 };
 
 Rng RandomRng() {
@@ -49,7 +71,12 @@ Coordinator MakeCoordinator(CoordinatorOptions options, ContactPlan plan, std::s
 }
 
 void Configure(grpc::ServerBuilder* builder) {
-  builder->SetMaxReceiveMessageSize(kMessageBytesMax);
+  // Ours are checked where they can be counted.
+  builder->SetMaxReceiveMessageSize(-1);
+  grpc::ResourceQuota arriving("perigeed");
+  builder->SetResourceQuota(arriving.Resize(kArrivingBytesMax));
+  builder->AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeMs);
+  builder->AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, kIdleMs);
   // Two servers on one port would share its members between them.
   builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kStreamsPerConnectionMax);
@@ -68,10 +95,12 @@ struct ControlServer::State {
       : address(options.listen),
         loop(MakeCoordinator(options.coordinator, std::move(plan), std::move(plan_text)),
              options.on_event),
-        control(loop) {}
+        gate(options.credentials, options.limits, loop),
+        control(loop, gate) {}
 
   std::string address;
   CoordinatorLoop loop;
+  Gate gate;
   ControlService control;
   std::unique_ptr<AdminService> admin;
   std::unique_ptr<grpc::Server> server;
@@ -80,9 +109,11 @@ struct ControlServer::State {
 absl::StatusOr<std::unique_ptr<ControlServer>> ControlServer::Start(const Options& options,
                                                                     ContactPlan plan,
                                                                     std::string plan_text) {
-  if (!options.insecure) {
-    return absl::InvalidArgumentError(
-        "mTLS is not in this version: pass --insecure on a trusted network");
+  if (!options.credentials && !options.insecure) {
+    return absl::InvalidArgumentError("the coordinator has neither credentials nor insecure set");
+  }
+  if (options.credentials && options.credentials->join_key.size() != kJoinKeyBytes) {
+    return absl::InvalidArgumentError("the coordinator's credentials hold no join key");
   }
   if (plan_text.size() > kPlanTextBytesMax) {
     return absl::InvalidArgumentError(
@@ -96,10 +127,12 @@ absl::StatusOr<std::unique_ptr<ControlServer>> ControlServer::Start(const Option
   grpc::ServerBuilder builder;
   Configure(&builder);
   int port = 0;
-  builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials(), &port);
+  PERIGEE_ASSIGN_OR_RETURN(const std::shared_ptr<grpc::ServerCredentials> credentials,
+                           MakeServerCredentials(options.credentials, state->gate.refusals()));
+  builder.AddListeningPort(options.listen, credentials, &port);
   builder.RegisterService(&state->control);
   state->admin = std::make_unique<AdminService>(
-      state->loop, CoordinatorInfo{.listen = options.listen, .started = absl::Now()});
+      state->loop, state->gate, CoordinatorInfo{.listen = options.listen, .started = absl::Now()});
   builder.RegisterService(state->admin.get());
   state->server = builder.BuildAndStart();
   if (state->server == nullptr || port == 0) {

@@ -11,9 +11,12 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "runtime/control/control_limits.h"
+#include "runtime/control/credentials.h"
 #include "runtime/coordinator.h"
 #include "transport/contact_plan.h"
 
@@ -22,16 +25,21 @@ namespace perigee {
 class ControlServer {
  public:
   struct Options {
-    std::string listen;     // "host:port"; port 0: the system picks one
-    bool insecure = false;  // required to be true in this version: mTLS is not there yet
+    std::string listen;  // "host:port"; port 0: the system picks one
+    // The coordinator's, for mTLS. Without them `insecure` must be set, and whoever reaches the
+    // port is trusted.
+    std::optional<Credentials> credentials = {};
+    bool insecure = false;
+    ControlLimits limits = {};
     CoordinatorOptions coordinator = {};  // `version` is filled in
     // Every event of the coordinator, in order, on its thread: for the log.
     std::function<void(const CoordinatorEvent& event, const Coordinator& coordinator)> on_event =
         nullptr;
   };
 
-  // AlreadyExists when the port is in use; InvalidArgument when `insecure` is not set or the plan's
-  // text does not fit into one message. All are one line for the operator.
+  // AlreadyExists when the port is in use; InvalidArgument when there are neither credentials nor
+  // `insecure`, the credentials hold no join key, or the plan's text does not fit into one message.
+  // All are one line for the operator.
   static absl::StatusOr<std::unique_ptr<ControlServer>> Start(const Options& options,
                                                               ContactPlan plan,
                                                               std::string plan_text);

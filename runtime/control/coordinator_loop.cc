@@ -65,12 +65,16 @@ void CoordinatorLoop::Stop() {
   thread_.join();
 }
 
-StreamId CoordinatorLoop::AddStream(Stream* stream) {
+StreamId CoordinatorLoop::AddStream(Stream* stream, absl::Duration register_within) {
   streams_[++last_stream_] = stream;
+  unregistered_[last_stream_] = now_ + register_within;
   return last_stream_;
 }
 
-void CoordinatorLoop::RemoveStream(StreamId id) { streams_.erase(id); }
+void CoordinatorLoop::RemoveStream(StreamId id) {
+  streams_.erase(id);
+  unregistered_.erase(id);
+}
 
 absl::Time CoordinatorLoop::Now() {
   now_ = std::max(now_, absl::Now());
@@ -82,6 +86,7 @@ void CoordinatorLoop::Run() {
   while (true) {
     absl::Time timeout = std::min(coordinator_.NextTimeout(), Now() + kWaitMax);
     if (!closing_.empty()) timeout = std::min(timeout, closing_.front().first);
+    if (!unregistered_.empty()) timeout = std::min(timeout, unregistered_.begin()->second);
     {
       std::unique_lock lock(mutex_);
       const bool alone = streams_.empty() && watchers_.empty();
@@ -95,7 +100,7 @@ void CoordinatorLoop::Run() {
       Route();
     }
     batch.clear();
-    CancelOverdue();
+    EndOverdue();
     if (coordinator_.NextTimeout() <= Now()) {
       coordinator_.OnTimeout(now_);
       Route();
@@ -118,10 +123,15 @@ void CoordinatorLoop::Close(StreamId id, Stream* stream) {
   closing_.emplace_back(now_ + kCloseGrace, id);
 }
 
-void CoordinatorLoop::CancelOverdue() {
+void CoordinatorLoop::EndOverdue() {
   for (; !closing_.empty() && closing_.front().first <= Now(); closing_.pop_front()) {
     auto it = streams_.find(closing_.front().second);
     if (it != streams_.end()) it->second->Cancel();
+  }
+  while (!unregistered_.empty() && unregistered_.begin()->second <= Now()) {
+    const StreamId id = unregistered_.begin()->first;
+    unregistered_.erase(unregistered_.begin());
+    streams_.at(id)->OnSilent();
   }
 }
 

@@ -44,6 +44,8 @@ class CoordinatorLoop {
     virtual void Close() = 0;
     // Ends it now, although its peer may not read.
     virtual void Cancel() = 0;
+    // Its member has not registered within the time that it had.
+    virtual void OnSilent() = 0;
   };
   // Somebody who follows the events. Called on the loop's thread only.
   class Watcher {
@@ -68,9 +70,12 @@ class CoordinatorLoop {
   void CloseAll();
 
   // On the loop's thread only. What is added must be removed before it is destroyed.
-  StreamId AddStream(Stream* stream);
+  // A stream is unregistered until its member is known, which must be within this time.
+  StreamId AddStream(Stream* stream, absl::Duration register_within);
+  void Registered(StreamId id) { unregistered_.erase(id); }
   void RemoveStream(StreamId id);
   size_t stream_count() const { return streams_.size(); }
+  size_t unregistered_count() const { return unregistered_.size(); }
   void AddWatcher(Watcher* watcher) { watchers_.insert(watcher); }
   void RemoveWatcher(Watcher* watcher) { watchers_.erase(watcher); }
   size_t watcher_count() const { return watchers_.size(); }
@@ -80,7 +85,7 @@ class CoordinatorLoop {
   absl::Time Now();
   void Route();
   void Close(StreamId id, Stream* stream);
-  void CancelOverdue();
+  void EndOverdue();
   void Announce();
 
   // The loop's thread only.
@@ -91,6 +96,7 @@ class CoordinatorLoop {
   uint64_t last_event_ = 0;
   std::map<StreamId, Stream*> streams_;
   std::deque<std::pair<absl::Time, StreamId>> closing_;  // by time; of streams that may be gone
+  std::map<StreamId, absl::Time> unregistered_;          // until when; by time, too
   std::set<Watcher*> watchers_;
 
   std::mutex mutex_;  // of what follows

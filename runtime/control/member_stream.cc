@@ -2,9 +2,12 @@
 
 #include <mutex>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "runtime/control/convert.h"
+#include "runtime/control/join_token.h"
+#include "runtime/control/tls.h"
 
 namespace perigee {
 namespace {
@@ -30,9 +33,9 @@ grpc::ChannelArguments Arguments() {
 
 }  // namespace
 
-std::unique_ptr<MemberStream> MemberStream::Start(const std::string& address, uint64_t attempt,
-                                                  Events events) {
-  std::unique_ptr<MemberStream> stream(new MemberStream(address, attempt, std::move(events)));
+std::unique_ptr<MemberStream> MemberStream::Start(const ControlClient::Options& options,
+                                                  uint64_t attempt, Events events) {
+  std::unique_ptr<MemberStream> stream(new MemberStream(options, attempt, std::move(events)));
   stream->stub_->async()->Attach(&stream->context_, stream.get());
   // Without the hold gRPC could end the stream while the client's thread is about to write.
   stream->AddHold();
@@ -51,22 +54,32 @@ void MemberStream::Abandon(std::unique_ptr<MemberStream> stream) {
   if (!stream->parted_.exchange(true)) static_cast<void>(stream.release());
 }
 
-MemberStream::MemberStream(const std::string& address, uint64_t attempt, Events events)
+MemberStream::MemberStream(const ControlClient::Options& options, uint64_t attempt, Events events)
     : attempt_(attempt),
+      join_key_(options.credentials ? options.credentials->join_key : ""),
       events_(std::move(events)),
-      channel_(grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), Arguments())),
+      channel_(MakeChannel(options.address, options.credentials, Arguments())),
       stub_(proto::Control::NewStub(channel_)) {}
 
 void MemberStream::Read() { StartRead(&incoming_); }
 
 void MemberStream::Write(const MemberMessage& message) {
   outgoing_ = ToProto(message);
+  if (const auto* registration = std::get_if<Register>(&message); registration && !nonce_.empty()) {
+    outgoing_.mutable_registration()->set_token(
+        JoinToken(join_key_, nonce_, registration->node, registration->incarnation));
+  }
   StartWrite(&outgoing_);
 }
 
 void MemberStream::EndWrites() { StartWritesDone(); }
 
 void MemberStream::OnReadInitialMetadataDone(bool ok) {
+  if (ok) {
+    const auto& metadata = context_.GetServerInitialMetadata();
+    const auto nonce = metadata.find(kJoinNonceMetadata);
+    if (nonce != metadata.end()) nonce_.assign(nonce->second.data(), nonce->second.size());
+  }
   Post(ok ? Event::Kind::kConnected : Event::Kind::kFailed);
 }
 

@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "proto/control.grpc.pb.h"
+#include "runtime/control/control_client.h"
 #include "runtime/control_message.h"
 
 namespace perigee {
@@ -33,8 +34,8 @@ class MemberStream final
   // Starts an attempt, whose events carry its number. kDone comes after Release() and after every
   // operation has ended; only then may the stream be destroyed, and not from a callback of gRPC:
   // the last channel of a process takes gRPC's callback threads with it, and waits for them.
-  static std::unique_ptr<MemberStream> Start(const std::string& address, uint64_t attempt,
-                                             Events events);
+  static std::unique_ptr<MemberStream> Start(const ControlClient::Options& options,
+                                             uint64_t attempt, Events events);
 
   // Until Release(). One Write at a time; kWritten says when the next may follow.
   void Read();
@@ -54,10 +55,12 @@ class MemberStream final
   void OnDone(const grpc::Status& status) override;
 
  private:
-  MemberStream(const std::string& address, uint64_t attempt, Events events);
+  MemberStream(const ControlClient::Options& options, uint64_t attempt, Events events);
   void Post(Event::Kind kind) { events_({.kind = kind, .attempt = attempt_}); }
 
   const uint64_t attempt_;
+  const std::string join_key_;
+  std::string nonce_;  // of this stream, once connected
   Events events_;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<proto::Control::Stub> stub_;

@@ -18,6 +18,7 @@
 #include "runtime/control/admin_client.h"
 #include "runtime/control/control_server.h"
 #include "runtime/control/convert.h"
+#include "tests/runtime/control/raw_stream.h"
 #include "tests/runtime/control/test_member.h"
 
 namespace perigee {
@@ -48,39 +49,6 @@ Members FoundJob(const std::string& address, uint32_t count) {
   for (auto& member : members) EXPECT_TRUE(member->WaitForEpoch(1));
   return members;
 }
-
-// What a member could send if it were not ours.
-class RawStream {
- public:
-  explicit RawStream(const std::string& address)
-      : stub_(proto::Control::NewStub(grpc::CreateCustomChannel(
-            address, grpc::InsecureChannelCredentials(), SmallWindow()))) {
-    context_.set_deadline(absl::ToChronoTime(absl::Now() + kTestDeadline));
-    stream_ = stub_->Attach(&context_);
-  }
-  bool Write(const proto::MemberMessage& message) { return stream_->Write(message); }
-  // Reads to the end; what the server ended the stream with.
-  grpc::Status End() {
-    proto::CoordinatorMessage message;
-    while (stream_->Read(&message)) {
-    }
-    return stream_->Finish();
-  }
-
- private:
-  // What is not read stays with the sender, instead of in megabytes of buffers here.
-  static grpc::ChannelArguments SmallWindow() {
-    grpc::ChannelArguments arguments;
-    arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
-    arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 65535);
-    return arguments;
-  }
-
-  std::unique_ptr<proto::Control::Stub> stub_;
-  grpc::ClientContext context_;
-  std::unique_ptr<grpc::ClientReaderWriter<proto::MemberMessage, proto::CoordinatorMessage>>
-      stream_;
-};
 
 TEST(Control, ThreeMembersFoundAJobAndGoOnWithoutTheOneThatIsGone) {
   auto server = StartServer("dark {}");

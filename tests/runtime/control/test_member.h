@@ -32,13 +32,14 @@ class TestMember {
   };
 
   TestMember(const std::string& address, uint32_t node, uint32_t start_members,
-             const std::string& version = kVersion)
+             const std::string& version = kVersion,
+             const std::optional<Credentials>& credentials = std::nullopt)
       : node_(node),
         incarnation_{.high = node + 1, .low = 7},
         start_members_(start_members),
         version_(version),
         membership_(node_, incarnation_),
-        client_({.address = address, .insecure = true},
+        client_({.address = address, .credentials = credentials, .insecure = !credentials},
                 {.on_connected = [this] { OnConnected(); },
                  .on_message = [this](const CoordinatorMessage& m) { OnMessage(m); },
                  .on_disconnected = [this](const absl::Status& s) { OnDisconnected(s); }}) {
@@ -64,9 +65,11 @@ class TestMember {
     std::lock_guard lock(mutex_);
     return seen_;
   }
-  void SendBeat() {
+  void SendBeat(uint64_t step = 41) {
     std::lock_guard lock(mutex_);
-    client_.Send(MakeBeat());
+    Beat beat = MakeBeat();
+    beat.step = StepId(step);
+    client_.Send(beat);
   }
 
  private:
