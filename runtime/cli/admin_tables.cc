@@ -63,6 +63,17 @@ Cell NodesCell(const Repeated& in) {
 
 Cell YesNo(bool value) { return Cell(value ? "yes" : "no", value); }
 
+// "wrong_role 3, too_fast 1"; programs get {"wrong_role": 3, ...}.
+Cell RefusedCell(const proto::StatusReply& reply) {
+  std::string text;
+  auto value = ordered_json::object();
+  for (const proto::RefusalCount& refusal : reply.refusals()) {
+    absl::StrAppend(&text, text.empty() ? "" : ", ", refusal.cause(), " ", refusal.count());
+    value[refusal.cause()] = refusal.count();
+  }
+  return Cell(text, value);
+}
+
 std::vector<Cell> NodeCells(const proto::NodeRow& row, absl::Time now) {
   const proto::MemberStats& stats = row.stats();
   std::vector<Cell> cells;
@@ -126,7 +137,8 @@ Table StatusTable(const proto::StatusReply& reply, const std::string& address) {
                {"nodes_active"},
                {"waiting_reason"},
                {"dark_intervals"},
-               {"next_dark"}});
+               {"next_dark"},
+               {"refused"}});
   const bool view = reply.has_view();
   std::vector<uint32_t> members;
   for (const proto::Member& member : reply.view().members()) members.push_back(member.node());
@@ -146,6 +158,7 @@ Table StatusTable(const proto::StatusReply& reply, const std::string& address) {
   cells.emplace_back(reply.waiting_reason());
   cells.emplace_back(reply.dark_intervals());
   cells.push_back(reply.has_next_dark() ? DarkCell(reply.next_dark(), now, true) : Cell());
+  cells.push_back(RefusedCell(reply));
   table.Add(std::move(cells));
   return table;
 }

@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "runtime/cli/admin_tables.h"
+#include "runtime/cli/cert_commands.h"
 #include "runtime/cli/flags.h"
 #include "runtime/cli/quantity.h"
 #include "runtime/cli/when.h"
@@ -22,6 +24,7 @@ namespace {
 
 struct Options {
   std::string address = "127.0.0.1:7000";
+  std::string certs;
   bool insecure = false;
   std::string output = "table";
   bool follow = false;
@@ -53,12 +56,11 @@ std::string Who() {
 }
 
 absl::StatusOr<AdminClient> Connect(const Options& options) {
-  if (!options.insecure) {
-    return absl::InvalidArgumentError(
-        "mTLS is not in this version: pass --insecure on a trusted network");
-  }
   PERIGEE_ASSIGN_OR_RETURN(const std::string address, ParseHostPort(options.address, false));
-  return AdminClient(address);
+  PERIGEE_ASSIGN_OR_RETURN(
+      const std::optional<Credentials> credentials,
+      ChooseCredentials(options.certs, options.insecure, Role::kOperator, absl::Now()));
+  return AdminClient(address, credentials);
 }
 
 absl::Status ShowStatus(const Options& options) {
@@ -138,43 +140,47 @@ absl::Status Undrain(const Options& options) {
 int Main(int argc, char** argv) {
   Options options;
   Program program("perigeectl", "Shows and commands a running Perigee job.",
-                  "perigeectl --insecure status\n"
-                  "perigeectl --insecure --address 10.0.0.1:7000 nodes -o json");
+                  "perigeectl --certs certs status\n"
+                  "perigeectl --certs certs --address 10.0.0.1:7000 nodes -o json");
   CLI::App& app = program.app();
   app.fallthrough();  // the flags below may also stand after the command
   app.add_option("--address", options.address, "of perigeed")
       ->type_name("HOST:PORT")
       ->capture_default_str();
-  app.add_flag("--insecure", options.insecure, "no TLS (required in this version)");
+  app.add_option("--certs", options.certs,
+                 "folder with an operator's or an observer's certificate (perigeectl cert init)")
+      ->type_name("DIR");
+  app.add_flag("--insecure", options.insecure, "no TLS, to a perigeed that has none");
   app.add_option("-o,--output", options.output, "table, wide or json")
       ->check(CLI::IsMember({"table", "wide", "json"}).description(""))
       ->type_name("FORM")
       ->capture_default_str();
 
-  program.AddCommand("status", "The job at a glance.", "perigeectl --insecure status",
+  program.AddCommand("status", "The job at a glance.", "perigeectl --certs certs status",
                      [&] { return ShowStatus(options); });
   program.AddCommand("nodes", "Every node that was seen: state, health, when it goes dark.",
-                     "perigeectl --insecure nodes\nperigeectl --insecure nodes -o wide",
+                     "perigeectl --certs certs nodes\nperigeectl --certs certs nodes -o wide",
                      [&] { return ShowNodes(options); });
   program.AddCommand("views", "The views so far, and why each was made.",
-                     "perigeectl --insecure views", [&] { return ShowViews(options); });
+                     "perigeectl --certs certs views", [&] { return ShowViews(options); });
   program.AddCommand("ops", "Running collectives: what each waits for, from whom, since when.",
-                     "perigeectl --insecure ops", [&] { return ShowOps(options); });
+                     "perigeectl --certs certs ops", [&] { return ShowOps(options); });
   CLI::App& events =
-      program.AddCommand("events", "What happened.", "perigeectl --insecure events --follow",
+      program.AddCommand("events", "What happened.", "perigeectl --certs certs events --follow",
                          [&] { return ShowEvents(options); });
   events.add_flag("--follow,-f", options.follow, "go on with what happens");
-  CLI::App& drain =
-      program.AddCommand("drain", "Takes a node out at a step boundary; no step is lost.",
-                         "perigeectl --insecure drain 4\nperigeectl --insecure drain 4 --at 10m\n"
-                         "perigeectl --insecure drain 4 --at 2027-01-31T12:00:00Z",
-                         [&] { return Drain(options); });
+  CLI::App& drain = program.AddCommand(
+      "drain", "Takes a node out at a step boundary; no step is lost.",
+      "perigeectl --certs certs drain 4\nperigeectl --certs certs drain 4 --at 10m\n"
+      "perigeectl --certs certs drain 4 --at 2027-01-31T12:00:00Z",
+      [&] { return Drain(options); });
   drain.add_option("NODE", options.node, "the node's number")->required()->type_name("");
   drain.add_option("--at", options.at, "when, in UTC, or how long from now")->type_name("TIME");
   CLI::App& undrain =
       program.AddCommand("undrain", "Lets a drained node in again.",
-                         "perigeectl --insecure undrain 4", [&] { return Undrain(options); });
+                         "perigeectl --certs certs undrain 4", [&] { return Undrain(options); });
   undrain.add_option("NODE", options.node, "the node's number")->required()->type_name("");
+  const CertCommands certificates(program, options.output);
   return program.Run(argc, argv);
 }
 

@@ -8,14 +8,17 @@
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "runtime/cli/flags.h"
 #include "runtime/cli/quantity.h"
 #include "runtime/control/control_server.h"
+#include "runtime/control/credentials.h"
 #include "runtime/orbit/plan_file.h"
 #include "runtime/version.h"
 #include "transport/base/status.h"
@@ -25,6 +28,7 @@ namespace {
 
 struct Options {
   std::string listen = "127.0.0.1:7000";
+  std::string certs;
   bool insecure = false;
   std::string contacts;
   CoordinatorOptions coordinator;
@@ -47,7 +51,8 @@ void Log(const CoordinatorEvent& event, const Coordinator& coordinator) {
                     absl::FormatDuration(
                         absl::Trunc(coordinator.views().back().took, absl::Microseconds(100))));
   }
-  const bool trouble = event.kind == "lost" || event.kind == "refused" || event.kind == "suspect";
+  const bool trouble = event.kind == "lost" || event.kind == "refused" || event.kind == "suspect" ||
+                       (event.kind == "audit" && absl::StartsWith(event.text, "refused"));
   spdlog::log(trouble ? spdlog::level::warn : spdlog::level::info, "{}", line);
 }
 
@@ -77,6 +82,9 @@ absl::StatusOr<LoadedPlan> LoadPlan(const std::string& path) {
 
 absl::Status Serve(const Options& options) {
   PERIGEE_ASSIGN_OR_RETURN(const std::string listen, ParseHostPort(options.listen, true));
+  PERIGEE_ASSIGN_OR_RETURN(
+      const std::optional<Credentials> credentials,
+      ChooseCredentials(options.certs, options.insecure, Role::kCoordinator, absl::Now()));
   PERIGEE_ASSIGN_OR_RETURN(LoadedPlan plan, LoadPlan(options.contacts));
   SetUpLog();
 
@@ -89,15 +97,18 @@ absl::Status Serve(const Options& options) {
 
   ControlServer::Options server_options;
   server_options.listen = listen;
+  server_options.credentials = credentials;
   server_options.insecure = options.insecure;
   server_options.coordinator = options.coordinator;
   server_options.on_event = Log;
   PERIGEE_ASSIGN_OR_RETURN(std::unique_ptr<ControlServer> server,
                            ControlServer::Start(server_options, plan.plan, plan.text));
-  spdlog::warn("--insecure: anybody who reaches {} can join and command this job",
-               server->address());
-  std::printf("perigeed %s ready on %s (insecure)%s\n", kVersion, server->address().c_str(),
-              plan.summary.c_str());
+  if (options.insecure) {
+    spdlog::warn("--insecure: anybody who reaches {} can join and command this job",
+                 server->address());
+  }
+  std::printf("perigeed %s ready on %s (%s)%s\n", kVersion, server->address().c_str(),
+              options.insecure ? "insecure" : "mTLS", plan.summary.c_str());
   std::fflush(stdout);
 
   int signal = 0;
@@ -116,14 +127,16 @@ int main(int argc, char** argv) {
   using namespace perigee;
   Options options;
   Program program("perigeed", "Coordinates the members of Perigee jobs.",
-                  "perigeed --listen 127.0.0.1:7000 --insecure\n"
-                  "perigeed --listen 0.0.0.0:7000 --insecure --contacts plan.textproto");
+                  "perigeed --listen 0.0.0.0:7000 --certs certs --contacts plan.textproto\n"
+                  "perigeed --listen 127.0.0.1:7000 --insecure");
   CLI::App& app = program.app();
   app.add_option("--listen", options.listen, "where members and operators connect")
       ->type_name("HOST:PORT")
       ->capture_default_str();
-  app.add_flag("--insecure", options.insecure,
-               "no TLS: anybody who reaches the port is trusted (required in this version)");
+  app.add_option("--certs", options.certs,
+                 "folder with the coordinator's certificate (perigeectl cert init)")
+      ->type_name("DIR");
+  app.add_flag("--insecure", options.insecure, "no TLS: anybody who reaches the port is trusted");
   AddInputFile(app, "--contacts", &options.contacts,
                "contact plan, proto/constellation.proto as text");
   app.add_option("--min-members", options.coordinator.min_members, "no view has fewer members")
@@ -134,11 +147,5 @@ int main(int argc, char** argv) {
           "unplanned silence until a member is proposed for removal");
   AddTime(app, "--dark-lead", &options.coordinator.dark_lead,
           "how long before it goes dark a node is taken out");
-  return program.Run(argc, argv, [&]() -> absl::Status {
-    if (!options.insecure) {
-      return absl::InvalidArgumentError(
-          "mTLS is not in this version: pass --insecure on a trusted network");
-    }
-    return Serve(options);
-  });
+  return program.Run(argc, argv, [&] { return Serve(options); });
 }

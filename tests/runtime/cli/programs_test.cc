@@ -3,6 +3,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -53,7 +54,8 @@ void ExpectOneLine(const std::vector<std::string>& argv, int exit_code, const st
 // A perigeed on a port of its own, until it goes out of scope.
 class Daemon {
  public:
-  Daemon() : child_(*ChildProcess::Start({PERIGEED, "--listen", "127.0.0.1:0", "--insecure"})) {
+  explicit Daemon(const std::vector<std::string>& trust = {"--insecure"})
+      : child_(*ChildProcess::Start(Command(trust))) {
     ReadLines({&child_}, absl::Now() + kDeadline, [&](size_t, const std::string& line) {
       ready_ = line;
       return false;
@@ -68,17 +70,29 @@ class Daemon {
   ChildProcess& child() { return child_; }
 
  private:
+  static std::vector<std::string> Command(const std::vector<std::string>& trust) {
+    std::vector<std::string> argv = {PERIGEED, "--listen", "127.0.0.1:0"};
+    argv.insert(argv.end(), trust.begin(), trust.end());
+    return argv;
+  }
+
   ChildProcess child_;
   std::string ready_;
 };
 
 TEST(Programs, UsageErrorsAreOneLineAndExitWithTwo) {
+  ExpectOneLine({PERIGEED}, 2, "perigeectl cert init --out DIR");
   ExpectOneLine({PERIGEED}, 2, "pass --insecure");
+  ExpectOneLine({PERIGEED, "--certs", "/no/such"}, 2, "/no/such/ca.pem");
+  ExpectOneLine({PERIGEED, "--certs", "certs", "--insecure"}, 2, "exclude each other");
   ExpectOneLine({PERIGEED, "--listen", "here", "--insecure"}, 2, "'here' is not a HOST:PORT");
   ExpectOneLine({PERIGEED, "--insecure", "--contacts", "/no/such"}, 2, "/no/such");
   ExpectOneLine({PERIGEED, "--insecure", "--suspect-after", "soon"}, 2, "'soon' is not a time");
   ExpectOneLine({PERIGEED, "--insecure", "--colour"}, 2, "--colour");
   ExpectOneLine({PERIGEECTL, "status"}, 2, "pass --insecure");
+  ExpectOneLine({PERIGEECTL, "cert"}, 2, "subcommand is required");
+  ExpectOneLine({PERIGEECTL, "cert", "init"}, 2, "--out is required");
+  ExpectOneLine({PERIGEECTL, "cert", "init", "--out", "x", "--days", "0"}, 2, "--days");
   ExpectOneLine({PERIGEECTL, "--insecure"}, 2, "which command?");
   ExpectOneLine({PERIGEECTL, "--insecure", "drain"}, 2, "NODE");
   ExpectOneLine({PERIGEECTL, "--insecure", "drain", "x"}, 2, "NODE");
@@ -110,6 +124,38 @@ TEST(Programs, ADaemonServesItsOperatorAndEndsCleanly) {
   EXPECT_EQ(daemon.child().Wait(kDeadline), 0);
   ExpectOneLine({PERIGEECTL, "--insecure", "--address", address, "status"}, 1,
                 absl::StrCat("no coordinator at ", address, ": is perigeed running there?"));
+}
+
+TEST(Programs, CertificatesAreMadeAndThenNothingGoesWithoutThem) {
+  std::string folder = testing::TempDir() + "/perigee-programs-XXXXXX";
+  ASSERT_NE(mkdtemp(folder.data()), nullptr);
+  const std::string certs = folder + "/certs", watcher = folder + "/watcher";
+  const Outcome made = RunProgram({PERIGEECTL, "cert", "init", "--out", certs, "--days", "2"});
+  EXPECT_EQ(made.exit_code, 0) << made.err;
+  ExpectOneLine({PERIGEECTL, "cert", "init", "--out", certs}, 1, "is there already");
+  const Outcome shown = RunProgram({PERIGEECTL, "cert", "show", "--in", certs, "-o", "json"});
+  EXPECT_EQ(nlohmann::json::parse(shown.out).size(), 5u) << shown.out << shown.err;
+  std::filesystem::create_directory(watcher);
+  for (const char* file : {"ca.pem", "observer.pem", "observer.key"}) {
+    std::filesystem::copy_file(certs + "/" + file, watcher + "/" + file);
+  }
+
+  Daemon daemon({"--certs", certs});
+  EXPECT_TRUE(absl::StrContains(daemon.ready(), " (mTLS)")) << daemon.ready();
+  const std::string address = daemon.address();
+  ExpectOneLine({PERIGEECTL, "--insecure", "--address", address, "status"}, 1, "no coordinator");
+  ExpectOneLine({PERIGEECTL, "--certs", watcher, "--address", address, "drain", "1"}, 1,
+                "Drain needs the role operator; this certificate has the role observer");
+  ExpectOneLine({PERIGEECTL, "--certs", certs, "--address", address, "drain", "1"}, 1,
+                "node 1 was never seen");
+  const Outcome status =
+      RunProgram({PERIGEECTL, "--certs", certs, "--address", address, "status", "-o", "json"});
+  ASSERT_EQ(status.exit_code, 0) << status.err;
+  EXPECT_EQ(nlohmann::json::parse(status.out)["refused"]["wrong_role"], 1);
+  const Outcome events =
+      RunProgram({PERIGEECTL, "--certs", watcher, "--address", address, "events"});
+  EXPECT_TRUE(absl::StrContains(events.out, "audit")) << events.out << events.err;
+  std::filesystem::remove_all(folder);
 }
 
 }  // namespace
