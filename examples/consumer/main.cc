@@ -1,6 +1,7 @@
 // Sums one vector over the members of a job: the example of the README, as a program of its own.
 //
-//   perigeed --insecure & consumer 0 127.0.0.1:7000 & consumer 1 127.0.0.1:7000
+//   perigeectl cert init --out certs
+//   perigeed --certs certs & consumer 0 127.0.0.1:7000 certs & consumer 1 127.0.0.1:7000 certs
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -11,11 +12,11 @@
 
 namespace {
 
-absl::Status Run(perigee::NodeId node, const char* coordinator) {
+absl::Status Run(perigee::NodeId node, const char* coordinator, const char* certs) {
   perigee::CommunicatorOptions options;
   options.node = node;
   options.coordinator = coordinator;
-  options.insecure = true;
+  options.certs = certs;
   options.start_members = 2;
   PERIGEE_ASSIGN_OR_RETURN(auto comm, perigee::Communicator::Create(options));
 
@@ -30,12 +31,12 @@ absl::Status Run(perigee::NodeId node, const char* coordinator) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 3) {
-    std::fprintf(stderr, "usage: consumer NODE COORDINATOR\n");
+  if (argc != 4) {
+    std::fprintf(stderr, "usage: consumer NODE COORDINATOR CERTS\n");
     return 2;
   }
   const auto node = perigee::NodeId(static_cast<uint32_t>(std::strtoul(argv[1], nullptr, 10)));
-  const absl::Status status = Run(node, argv[2]);
+  const absl::Status status = Run(node, argv[2], argv[3]);
   if (!status.ok()) std::fprintf(stderr, "consumer: %s\n", status.ToString().c_str());
   return status.ok() ? 0 : 1;
 }

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "runtime/orbit/plan_file.h"
 #include "runtime/version.h"
 #include "transport/base/status.h"
@@ -22,10 +23,9 @@ constexpr absl::Duration kAwaitMax = absl::Hours(24 * 365);
 
 absl::StatusOr<std::unique_ptr<Communicator>> Communicator::Create(
     const CommunicatorOptions& options) {
-  if (!options.insecure) {
-    return absl::UnimplementedError(
-        "mTLS is not in this version: set insecure (--insecure) on a network that you trust");
-  }
+  PERIGEE_ASSIGN_OR_RETURN(
+      std::optional<Credentials> credentials,
+      ChooseCredentials(options.certs, options.insecure, Role::kMember, absl::Now()));
   std::unique_ptr<Communicator> comm(new Communicator(options));
   NodeLoopOptions loop{.node = {.self = options.node,
                                 .version = kVersion,
@@ -34,6 +34,7 @@ absl::StatusOr<std::unique_ptr<Communicator>> Communicator::Create(
                                 .needs_state = options.needs_state},
                        .listen = options.listen,
                        .coordinator = options.coordinator,
+                       .credentials = std::move(credentials),
                        .insecure = options.insecure,
                        .emulate = options.emulate};
   Communicator* self = comm.get();

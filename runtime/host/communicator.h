@@ -36,7 +36,10 @@ namespace perigee {
 struct CommunicatorOptions {
   NodeId node;
   std::string coordinator = "127.0.0.1:7000";
-  bool insecure = false;  // must be true in this version: mTLS is not there yet
+  // The folder with a member's certificate (`perigeectl cert init` makes it), or, on a network that
+  // is trusted, insecure: one of the two.
+  std::string certs;
+  bool insecure = false;
   // A new job is founded when this many members are registered; 0 joins a running job only.
   uint32_t start_members = 0;
   std::string listen = "127.0.0.1:0";
@@ -69,9 +72,10 @@ class Communicator {
   static constexpr size_t kChangesMax =
       10000;  // unread; the oldest StateSent and ViewChanged go first
 
-  // Connects, registers, and waits for the first view that holds this member. DeadlineExceeded says
-  // what it waits for; Unavailable when there is no coordinator; FailedPrecondition when it refuses
-  // (version, duplicate).
+  // Connects, registers, and waits for the first view that holds this member. InvalidArgument when
+  // the options say neither `certs` nor `insecure`, or the folder cannot serve. DeadlineExceeded
+  // says what it waits for; Unavailable when there is no coordinator; FailedPrecondition when it
+  // refuses (version, duplicate).
   static absl::StatusOr<std::unique_ptr<Communicator>> Create(const CommunicatorOptions& options);
   ~Communicator();  // leaves; Close() first lets peers finish
 

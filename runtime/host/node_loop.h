@@ -31,6 +31,7 @@ struct NodeLoopOptions {
   NodeOptions node;                    // address and incarnation are filled in
   std::string listen = "127.0.0.1:0";  // of the Perigee socket
   std::string coordinator = "127.0.0.1:7000";
+  std::optional<Credentials> credentials = {};  // of a member; without them, insecure
   bool insecure = false;
   // Lays a channel model over the links to all peers: links of the contact plan (else
   // node.default_link) with this loss, and dark intervals and closed windows as outages. For one

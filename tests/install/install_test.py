@@ -44,14 +44,16 @@ def build(arguments, prefix, folder):
     return os.path.join(folder, "consumer")
 
 
-def run_members(perigeed, consumer):
-    coordinator = subprocess.Popen([perigeed, "--listen", "127.0.0.1:0", "--insecure"],
+def run_members(programs, consumer, certs):
+    call(os.path.join(programs, "perigeectl"), "cert", "init", "--out", certs)
+    perigeed = os.path.join(programs, "perigeed")
+    coordinator = subprocess.Popen([perigeed, "--listen", "127.0.0.1:0", "--certs", certs],
                                    stdout=subprocess.PIPE, text=True)
     try:
         ready = coordinator.stdout.readline()
         address = re.search(r"\d+\.\d+\.\d+\.\d+:\d+", ready)
         assert address, f"perigeed is not ready: {ready!r}"
-        members = [subprocess.Popen([consumer, str(node), address.group(0)],
+        members = [subprocess.Popen([consumer, str(node), address.group(0), certs],
                                     stdout=subprocess.PIPE, text=True) for node in (0, 1)]
         for node, member in enumerate(members):
             output, _ = member.communicate(timeout=READY_SECONDS_MAX)
@@ -77,7 +79,7 @@ def main():
         except subprocess.CalledProcessError as error:
             print(error.output)
             return 1
-        run_members(os.path.join(prefix, "bin/perigeed"), consumer)
+        run_members(os.path.join(prefix, "bin"), consumer, os.path.join(place, "certs"))
     return 0
 
 

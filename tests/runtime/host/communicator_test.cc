@@ -4,13 +4,18 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <functional>
 #include <latch>
 #include <memory>
+#include <string>
 #include <thread>
 #include <vector>
 
+#include "absl/time/clock.h"
+#include "runtime/control/certificate_authority.h"
 #include "runtime/control/control_server.h"
+#include "runtime/control/credentials.h"
 
 namespace perigee {
 namespace {
@@ -25,11 +30,26 @@ class CommunicatorTest : public testing::Test {
   CommunicatorTest() {
     server_ = *ControlServer::Start({.listen = "127.0.0.1:0", .insecure = true}, ContactPlan(), "");
   }
+  ~CommunicatorTest() override {
+    if (!certs_.empty()) std::filesystem::remove_all(certs_);
+  }
+
+  // From here on with mTLS.
+  void UseCertificates() {
+    certs_ = testing::TempDir() + "/perigee-communicator-XXXXXX";
+    ASSERT_NE(mkdtemp(certs_.data()), nullptr);
+    ASSERT_TRUE(MakeCertificates(certs_, absl::Now(), absl::Hours(1)).ok());
+    const auto mine = LoadCredentials(certs_, Role::kCoordinator, absl::Now());
+    ASSERT_TRUE(mine.ok()) << mine.status();
+    server_ =
+        *ControlServer::Start({.listen = "127.0.0.1:0", .credentials = *mine}, ContactPlan(), "");
+  }
 
   CommunicatorOptions Options(uint32_t node, uint32_t members) {
     return {.node = NodeId(node),
             .coordinator = server_->address(),
-            .insecure = true,
+            .certs = certs_,
+            .insecure = certs_.empty(),
             .start_members = members};
   }
 
@@ -54,6 +74,7 @@ class CommunicatorTest : public testing::Test {
   }
 
   std::unique_ptr<ControlServer> server_;
+  std::string certs_;  // empty: without TLS
 };
 
 TEST_F(CommunicatorTest, ThreeMembersAddTheirVectors) {
@@ -160,7 +181,31 @@ TEST_F(CommunicatorTest, WaitingForOthersEndsWithTheReason) {
 TEST_F(CommunicatorTest, WithoutTlsItMustBeAskedFor) {
   CommunicatorOptions options = Options(0, 1);
   options.insecure = false;
-  EXPECT_TRUE(absl::IsUnimplemented(Communicator::Create(options).status()));
+  const absl::Status status = Communicator::Create(options).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+  EXPECT_THAT(status.message(), HasSubstr("perigeectl cert init"));
+}
+
+TEST_F(CommunicatorTest, MembersWithCertificatesAreAJob) {
+  UseCertificates();
+  RunMembers(2, [](uint32_t node, Communicator& comm) {
+    std::vector<float> data(1000, static_cast<float>(node + 1));
+    const Buffer buffer{data.data(), data.size(), DType::kF32};
+    ASSERT_TRUE(comm.AllReduce(buffer, ReduceOp::kSum, kDeadline).ok());
+    EXPECT_THAT(data, Each(3.0f));
+  });
+}
+
+TEST_F(CommunicatorTest, AMemberOfAnotherJobIsToldThatItDoesNotGetIn) {
+  UseCertificates();
+  CommunicatorOptions options = Options(0, 1);
+  const std::string mine = certs_ + "/mine";
+  ASSERT_TRUE(MakeCertificates(mine, absl::Now(), absl::Hours(1)).ok());
+  options.certs = mine;
+  options.join_deadline = absl::Seconds(1);
+  const absl::Status status = Communicator::Create(options).status();
+  EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+  EXPECT_THAT(status.message(), HasSubstr("certificates of the same CA"));
 }
 
 }  // namespace
