@@ -11,9 +11,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
+#include "runtime/control/certificate_authority.h"
 #include "transport/base/status.h"
 
 namespace perigee {
@@ -26,6 +28,7 @@ constexpr absl::Duration kStopFor = absl::Seconds(3);
 constexpr absl::Duration kStatesEvery = absl::Seconds(2);
 constexpr absl::Duration kAskDeadline = absl::Seconds(10);
 constexpr char kDarkLead[] = "4s";
+constexpr absl::Duration kCertificatesLast = absl::Hours(24 * 7);
 
 std::string Seconds(absl::Duration duration) {
   return absl::StrFormat("%gs", absl::ToDoubleSeconds(duration));
@@ -54,8 +57,10 @@ absl::StatusOr<JobResult> JobRun::Run() {
     start_ = last_progress_ = absl::Now();
   }
   PERIGEE_RETURN_IF_ERROR(WritePlan());
+  PERIGEE_RETURN_IF_ERROR(ChooseTrust());
   PERIGEE_RETURN_IF_ERROR(StartCoordinator());
-  display_.Line(absl::StrCat("perigeed on ", address_, ", logs in ", folder_));
+  display_.Line(absl::StrCat("perigeed on ", address_, ", ", absl::StrJoin(trust_, " "),
+                             ", logs in ", folder_));
   for (uint32_t node = 0; node < options_.nodes; ++node) {
     PERIGEE_RETURN_IF_ERROR(StartWorker(node));
   }
@@ -98,13 +103,17 @@ absl::Status JobRun::WritePlan() {
                      : absl::InternalError(absl::StrCat("cannot write the plan into ", folder_));
 }
 
+absl::Status JobRun::ChooseTrust() {
+  if (options_.insecure) return absl::OkStatus();
+  trust_ = {"--certs", folder_ + "/certs"};
+  return MakeCertificates(trust_.back(), start_, kCertificatesLast);
+}
+
 absl::Status JobRun::StartCoordinator() {
-  std::vector<std::string> argv = {SiblingProgram("perigeed"),
-                                   "--listen",
-                                   address_.empty() ? "127.0.0.1:0" : address_,
-                                   "--insecure",
-                                   "--dark-lead",
+  std::vector<std::string> argv = {SiblingProgram("perigeed"), "--listen",
+                                   address_.empty() ? "127.0.0.1:0" : address_, "--dark-lead",
                                    kDarkLead};
+  argv.insert(argv.end(), trust_.begin(), trust_.end());
   if (!scene_.dark.empty()) {
     argv.insert(argv.end(), {"--contacts", absl::StrCat(folder_, "/plan.textproto")});
   }
@@ -130,7 +139,6 @@ absl::Status JobRun::StartWorker(uint32_t node) {
                                    absl::StrCat(node),
                                    "--coordinator",
                                    address_,
-                                   "--insecure",
                                    "--nodes",
                                    absl::StrCat(options_.nodes),
                                    "--steps",
@@ -147,6 +155,7 @@ absl::Status JobRun::StartWorker(uint32_t node) {
                                    absl::StrCat(options_.loss),
                                    "--burst-ms",
                                    absl::StrCat(options_.burst_ms)};
+  argv.insert(argv.end(), trust_.begin(), trust_.end());
   if (!options_.text.empty()) argv.insert(argv.end(), {"--text", options_.text});
   if (network_) {
     argv.insert(argv.end(),
@@ -352,10 +361,11 @@ void JobRun::OnConnection(uint32_t node, const std::string& text) {
 // ---- The coordinator. ----
 
 nlohmann::ordered_json JobRun::AskCoordinator(const std::string& what) {
+  std::vector<std::string> argv = {
+      SiblingProgram("perigeectl"), "--address", address_, "-o", "json", what};
+  argv.insert(argv.end(), trust_.begin(), trust_.end());
   absl::StatusOr<ChildProcess> ctl =
-      ChildProcess::Start(Inside(options_.nodes, {SiblingProgram("perigeectl"), "--address",
-                                                  address_, "--insecure", "-o", "json", what}),
-                          absl::StrCat(folder_, "/perigeectl.log"));
+      ChildProcess::Start(Inside(options_.nodes, argv), absl::StrCat(folder_, "/perigeectl.log"));
   if (!ctl.ok()) return nullptr;
   const std::string output = ReadOutput(*ctl, absl::Now() + kAskDeadline);
   ctl->Wait(absl::Seconds(1));

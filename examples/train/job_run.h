@@ -60,6 +60,7 @@ class JobRun {
   absl::Status StartCoordinator();
   absl::Status StartWorker(uint32_t node);
   absl::Status WritePlan();
+  absl::Status ChooseTrust();
   absl::Status Turn();
   absl::Status CheckWorkers();
   absl::Status Restart();
@@ -79,8 +80,9 @@ class JobRun {
   TrainOptions options_;
   Scene scene_;
   Display& display_;
-  std::string folder_;  // plan and logs; removed after a good run
+  std::string folder_;  // plan, certificates and logs; removed after a good run
   std::string address_;
+  std::vector<std::string> trust_ = {"--insecure"};  // or --certs DIR: flags of every program
   absl::Time start_;
   std::optional<LossyNetwork> network_;
   std::optional<ChildProcess> coordinator_;

@@ -39,7 +39,7 @@ int Main(int argc, char** argv) {
                   "example-train --nodes 6 --steps 100\n"
                   "example-train --text /usr/share/common-licenses/GPL-3 --faults none --loss 5%\n"
                   "example-train --netns --faults churn --steps 120\n"
-                  "example-train --member 2 --coordinator 10.0.0.1:7000 --insecure --nodes 3 "
+                  "example-train --member 2 --coordinator 10.0.0.1:7000 --certs certs --nodes 3 "
                   "--listen 10.0.0.3:7100 --real-links");
   CLI::App& app = program.app();
   app.add_option("--nodes", options.nodes, "Members of the job")
@@ -80,7 +80,10 @@ int Main(int argc, char** argv) {
       ->check(CLI::Range(0, 63));
   app.add_option("--coordinator", options.coordinator, "Of --member: address of perigeed")
       ->capture_default_str();
-  app.add_flag("--insecure", options.insecure, "Of --member: no TLS towards perigeed");
+  app.add_option("--certs", options.certs,
+                 "Of --member: folder with its certificate (perigeectl cert init)")
+      ->type_name("DIR");
+  app.add_flag("--insecure", options.insecure, "No TLS between perigeed and the members");
   app.add_option("--listen", options.listen, "Of --member: where peers reach it, HOST:PORT")
       ->capture_default_str();
   app.add_flag("--real-links", options.real_links,

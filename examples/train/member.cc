@@ -24,6 +24,7 @@ TrainerOptions OptionsOf(const TrainOptions& options) {
   TrainerOptions trainer{.steps = options.steps, .microbatches = options.microbatches};
   trainer.communicator = {.node = NodeId(static_cast<uint32_t>(options.member)),
                           .coordinator = options.coordinator,
+                          .certs = options.certs,
                           .insecure = options.insecure,
                           .start_members = options.nodes,
                           .listen = options.listen,

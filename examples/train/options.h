@@ -27,7 +27,8 @@ struct TrainOptions {
   // A member of a job, not the launcher.
   int member = -1;
   std::string coordinator = "127.0.0.1:7000";
-  bool insecure = false;
+  std::string certs;      // of a member; the launcher makes its own
+  bool insecure = false;  // of a member, and of the whole job that the launcher starts
   std::string listen = "127.0.0.1:0";
   bool real_links = false;  // emulate nothing
 };
