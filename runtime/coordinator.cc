@@ -50,8 +50,9 @@ void Coordinator::OnMessage(absl::Time now, StreamId stream, const MemberMessage
 
 void Coordinator::OnStreamClosed(absl::Time now, StreamId stream) {
   Begin(now);
+  changed_ = strangers_.erase(stream) > 0 || changed_;
   auto it = streams_.find(stream);
-  if (it == streams_.end()) return;
+  if (it == streams_.end()) return Finish(now);
   MemberRecord& record = state_.members.at(it->second);
   Detach(record);
   record.lost_at = std::min(record.lost_at, now + options_.reconnect_grace);
@@ -67,6 +68,7 @@ void Coordinator::OnTimeout(absl::Time now) {
 absl::Time Coordinator::NextTimeout() const { return std::min(watch_at_, proposal_deadline_); }
 
 std::optional<Coordinator::Outgoing> Coordinator::NextMessage() {
+  PERIGEE_CHECK(records_.empty());
   if (outgoing_.empty()) return std::nullopt;
   Outgoing out = std::move(outgoing_.front());
   outgoing_.pop_front();
@@ -83,6 +85,10 @@ std::string Coordinator::Refusal(absl::Time now, StreamId stream, const Register
     return absl::StrCat("node ", message.node.value(), " runs job ",
                         ToString(message.installed->view.job), ", but this is job ",
                         ToString(view->job));
+  }
+  if (state_.view && message.installed && !Follows(message.installed->view, views_)) {
+    return absl::StrCat("node ", message.node.value(),
+                        " contradicts the views known here: ", ToString(message.installed->view));
   }
   auto it = state_.members.find(message.node);
   if (it == state_.members.end()) return "";
@@ -130,6 +136,7 @@ MemberRecord& Coordinator::MakeRecord(absl::Time now, StreamId stream, const Reg
 
 void Coordinator::OnRegister(absl::Time now, StreamId stream, const Register& message) {
   changed_ = true;
+  if (IsStranger(message)) return SetAside(now, stream, message);
   const std::string refusal = Refusal(now, stream, message);
   if (!refusal.empty()) return Refuse(now, stream, message.node, refusal);
   if (!state_.members.contains(message.node) && !MakeRoom()) {
@@ -156,6 +163,7 @@ void Coordinator::OnRegister(absl::Time now, StreamId stream, const Register& me
 }
 
 void Coordinator::Learn(absl::Time now, const Proposal& installed) {
+  if (!Follows(installed.view, views_)) return;
   if (state_.view && installed.view.epoch > state_.view->epoch) {
     proposer_.Forget();
     took_over_ = true;  // whoever decided this view may have begun the next one
@@ -168,7 +176,7 @@ void Coordinator::Learn(absl::Time now, const Proposal& installed) {
 
 // Whether this incarnation is in no view any more because the plan, not a loss, took it out.
 bool Coordinator::LeavesByPlan(const MemberRecord& record) const {
-  Epoch expected = state_.view->epoch;
+  Epoch expected = CurrentView()->epoch;
   for (auto it = views_.rbegin(); it != views_.rend(); ++it) {
     const Proposal& proposal = it->proposal;
     if (proposal.view.epoch != expected) return false;
@@ -187,7 +195,7 @@ void Coordinator::Place(absl::Time now, MemberRecord& record) {
     SetState(now, record, votes ? MemberState::kActive : MemberState::kSyncing, "registered");
   } else if (record.installed.value() == 0 || CurrentView() == nullptr) {
     SetState(now, record, MemberState::kJoining, "waits to be taken in");
-  } else if (state_.view && LeavesByPlan(record)) {
+  } else if (LeavesByPlan(record)) {
     SetState(now, record, MemberState::kDraining, "finishes what runs in earlier views");
   } else {
     Remove(now, record,
@@ -262,6 +270,7 @@ absl::Status Coordinator::Drain(absl::Time now, NodeId node, absl::Time at,
   }
   it->second.drain_requested = true;
   it->second.drain_at = at;
+  Record(DrainRecord{.node = node, .at = at});
   AddEvent(now, "drain", node,
            absl::StrCat("by ", who, " at ", absl::FormatTime(at, absl::UTCTimeZone())));
   changed_ = true;
@@ -282,6 +291,7 @@ absl::Status Coordinator::Undrain(absl::Time now, NodeId node, const std::string
   }
   it->second.drain_requested = false;
   it->second.drain_at = absl::InfinitePast();
+  Record(DrainRecord{.node = node});
   AddEvent(now, "undrain", node, absl::StrCat("by ", who));
   changed_ = true;
   Finish(now);
@@ -334,6 +344,7 @@ void Coordinator::AddEvent(absl::Time now, const std::string& kind, std::optiona
                            const std::string& text) {
   if (events_.size() >= options_.events_max && !events_.empty()) events_.pop_front();
   events_.push_back({++events_count_, now, kind, node, text});
+  Record(events_.back());
 }
 
 }  // namespace perigee

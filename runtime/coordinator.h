@@ -3,7 +3,8 @@
 // driver (control/, sim/).
 //
 //   coordinator.OnMessage(now, stream, message);   coordinator.OnStreamClosed(now, stream);
-//   while (auto out = coordinator.NextMessage()) ...   // send, or close the stream
+//   while (auto record = coordinator.NextRecord()) ...  // to disk, before anything that follows
+//   while (auto out = coordinator.NextMessage()) ...    // send, or close the stream
 //   coordinator.OnTimeout(now);  coordinator.NextTimeout();
 #pragma once
 
@@ -19,6 +20,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "runtime/control_message.h"
+#include "runtime/coordinator_record.h"
 #include "runtime/proposer.h"
 #include "transport/base/ids.h"
 #include "transport/base/rng.h"
@@ -62,6 +64,9 @@ struct CoordinatorOptions : ViewPolicy {
   absl::Duration proposal_timeout = absl::Seconds(1);  // then a new ballot
   size_t members_max = 10000;
   size_t events_max = 10000;  // kept for `perigeectl events`
+  // The driver writes down what NextRecord says, so that the next coordinator can be restored from
+  // it. Without: nothing is recorded, and the next one knows what the members tell it.
+  bool durable = false;
 };
 
 // What the next view should be; the Proposer makes it happen.
@@ -101,28 +106,17 @@ std::optional<Absence> PlannedAbsence(absl::Time now, const MemberRecord& record
 ViewDecision ComputeView(absl::Time now, const ClusterState& state,
                          const CoordinatorOptions& options);
 
-struct CoordinatorEvent {
-  uint64_t number = 0;
-  absl::Time time;
-  std::string
-      kind;  // "registered", "view", "lost", "draining", "dark", "left", "refused", "audit", ...
-  std::optional<NodeId> node;
-  std::string text;
-};
-
-struct ViewRecord {
-  Proposal proposal;
-  absl::Time decided;
-  absl::Duration took;  // from the first ballot of the change to the decision
-};
-
 class Coordinator {
  public:
-  static constexpr size_t kViewsMax = 1000;  // kept in views()
-  // The driver takes all messages after every call; this many at once is a bug of the driver.
+  // The driver takes all records and messages after a few calls; this many at once is a bug of the
+  // driver.
   static constexpr size_t kOutgoingMax = size_t{1} << 20;
 
   Coordinator(const CoordinatorOptions& options, ContactPlan plan, std::string plan_text, Rng rng);
+  // Goes on where the coordinator ended that wrote this. Before anything else. It knows the latest
+  // view, but proposes nothing before a majority of that view's votes has registered: the members
+  // may have gone on meanwhile.
+  void Restore(absl::Time now, const CoordinatorSnapshot& snapshot);
 
   void OnMessage(absl::Time now, StreamId stream, const MemberMessage& message);
   void OnStreamClosed(absl::Time now, StreamId stream);
@@ -134,6 +128,10 @@ class Coordinator {
     CoordinatorMessage message;
     bool close_after = false;
   };
+  // What has to be on disk before any message is sent that is taken after it, and before an
+  // operator or a watcher learns what the calls until now did. Nothing unless `durable`.
+  std::optional<CoordinatorRecord> NextRecord();
+  // Not while there is a record.
   std::optional<Outgoing> NextMessage();
 
   // Operators. NotFound for a node that was never seen, FailedPrecondition with what to do instead.
@@ -149,6 +147,8 @@ class Coordinator {
   const ClusterState& state() const { return state_; }
   const std::deque<ViewRecord>& views() const { return views_; }
   const std::deque<CoordinatorEvent>& events() const { return events_; }
+  // The number of the last event that Restore brought; 0 without.
+  uint64_t restored_event() const { return restored_event_; }
   const std::string& waiting_reason() const { return waiting_reason_; }  // of the last ComputeView
 
  private:
@@ -168,6 +168,7 @@ class Coordinator {
   // What is known of earlier views, and how it gets to those who lack it.
   void AddView(absl::Time decided, absl::Duration took, const Proposal& proposal);
   void AdoptIfMajority(absl::Time now);
+  void RecordViews();
   void FoundJob(absl::Time now, const ViewChange& change);
   void SetView(absl::Time now, absl::Duration took, const Proposal& proposal);
   void PlaceMembers(absl::Time now, const Proposal& proposal, const View& before);
@@ -186,6 +187,11 @@ class Coordinator {
   void StartProposal(absl::Time now, ProposalGoal goal);
   void PumpProposer(absl::Time now);
   std::string AdoptionReason() const;
+  // A member of another job than the one that the store is of, while nobody of that one is here
+  // yet.
+  bool IsStranger(const Register& message) const;
+  void SetAside(absl::Time now, StreamId stream, const Register& message);
+  void RefuseStrangers(absl::Time now);
   // Tells the members what the next view waits for, or that it waits for nothing.
   void TellWaiting(absl::Time now);
 
@@ -201,6 +207,7 @@ class Coordinator {
   void Send(StreamId stream, CoordinatorMessage message, bool close_after = false);
   void AddEvent(absl::Time now, const std::string& kind, std::optional<NodeId> node,
                 const std::string& text);
+  void Record(CoordinatorRecord record);
 
   CoordinatorOptions options_;
   std::string plan_text_;
@@ -212,16 +219,24 @@ class Coordinator {
   absl::Time proposal_began_ = absl::InfiniteFuture();
   absl::Time proposal_deadline_ = absl::InfiniteFuture();
   std::pair<Ballot, Proposer::Phase> proposal_at_;  // what the deadline is for
-  // The latest view that members of a running job told of, until a majority of its votes is here.
+  // The latest view that the store or members of a running job told of, until a majority of its
+  // votes is here.
   std::optional<Proposal> adopting_;
   bool took_over_ = false;  // what an earlier coordinator began may need to be ended
   bool changed_ = false;    // something that ComputeView looks at
   absl::Time watch_at_ = absl::InfiniteFuture();
   absl::Time no_suspicion_before_ = absl::InfinitePast();
+  std::deque<CoordinatorRecord> records_;
   std::deque<Outgoing> outgoing_;
   std::deque<ViewRecord> views_;  // by epoch
+  // Of views_: told of by members, and not recorded before a majority of its votes is here.
+  std::set<Epoch> unrecorded_views_;
+  bool restored_ = false;                 // with a view
+  std::map<StreamId, NodeId> strangers_;  // streams that were set aside
+  std::string strangers_reason_;          // why
   std::deque<CoordinatorEvent> events_;
   uint64_t events_count_ = 0;
+  uint64_t restored_event_ = 0;
   std::string waiting_reason_;
   std::string to_tell_;
   std::string told_;

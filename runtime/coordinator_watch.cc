@@ -106,7 +106,7 @@ void Coordinator::WatchOutsider(absl::Time now, MemberRecord& record, std::vecto
     if (finishes && now < record.lost_at) return;
     if (absence) {
       SetState(now, record, absence->state, absence->reason);
-    } else if (out) {
+    } else if (out || record.drain_requested) {
       SetState(now, record, MemberState::kLost, "not back yet");
     } else {
       gone->push_back(record.node);
@@ -225,20 +225,12 @@ void Coordinator::FoundJob(absl::Time now, const ViewChange& change) {
   SetView(now, absl::ZeroDuration(), proposal);
 }
 
-void Coordinator::AddView(absl::Time decided, absl::Duration took, const Proposal& proposal) {
-  auto it = std::lower_bound(
-      views_.begin(), views_.end(), proposal.view.epoch,
-      [](const ViewRecord& record, Epoch epoch) { return record.proposal.view.epoch < epoch; });
-  if (it != views_.end() && it->proposal.view.epoch == proposal.view.epoch) return;
-  views_.insert(it, {proposal, decided, took});
-  if (views_.size() > kViewsMax) views_.pop_front();
-}
-
 void Coordinator::SetView(absl::Time now, absl::Duration took, const Proposal& proposal) {
   const View before = state_.view.value_or(View());
   AddView(now, took, proposal);
   state_.view = proposal.view;
   state_.view_since = now;
+  RecordViews();
   if (!proposal.planned) {
     state_.left_by_plan.clear();
     state_.left_by_plan_unknown = false;
@@ -316,47 +308,6 @@ bool Coordinator::SendInstalls(absl::Time now, MemberRecord& record) {
     record.install_sent = now;
   }
   return true;
-}
-
-void Coordinator::AdoptIfMajority(absl::Time now) {
-  if (state_.view || !adopting_) return;
-  std::set<NodeId> here;
-  for (const auto& [node, record] : state_.members) {
-    if (record.stream && InView(record)) here.insert(node);
-  }
-  if (!IsQuorum(adopting_->view, here)) return;
-  const Proposal proposal = *std::move(adopting_);
-  adopting_.reset();
-  took_over_ = true;
-  for (const Member& member : proposal.view.members) {
-    auto [it, added] = state_.members.try_emplace(member.node);
-    if (!added) continue;
-    it->second =
-        MemberRecord{.node = member.node,
-                     .incarnation = member.incarnation,
-                     .address = member.address,
-                     .state = member.votes > 0 ? MemberState::kActive : MemberState::kSyncing,
-                     .reason = "has not registered again yet",
-                     .since = now};
-    it->second.lost_at = now + SilenceLimit();
-  }
-  SetView(now, absl::ZeroDuration(), proposal);
-}
-
-std::string Coordinator::AdoptionReason() const {
-  const View& view = adopting_->view;
-  std::vector<std::string> missing;
-  for (const Member& member : view.members) {
-    auto it = state_.members.find(member.node);
-    if (it != state_.members.end() && it->second.stream && InView(it->second)) continue;
-    missing.push_back(absl::StrCat("node ", member.node.value()));
-  }
-  const uint64_t total = view.VotesTotal();
-  const bool member = view.Find(options_.self) != nullptr;
-  return absl::StrCat(member ? absl::StrCat("node ", options_.self.value(), " acts for it")
-                             : "the coordinator started again",
-                      ": view ", view.epoch.value(), " needs ", total / 2 + 1, " of ", total,
-                      " votes; not registered again yet: ", absl::StrJoin(missing, ", "));
 }
 
 }  // namespace perigee

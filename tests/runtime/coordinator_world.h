@@ -1,6 +1,9 @@
 // A coordinator and processes that answer it, in virtual time: what the coordinator's tests run in.
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -35,6 +38,7 @@ struct Process {
   std::vector<std::string> removed;
   std::string waiting;
   absl::Time next_beat;
+  absl::Time reconnect_at = absl::InfiniteFuture();
 };
 
 // A coordinator and processes, in virtual time.
@@ -50,6 +54,26 @@ class CoordinatorWorld {
     coordinator = std::make_unique<Coordinator>(options, plan_, "", rng_.Fork());
     for (auto& process : processes) process->stream.reset();
   }
+  // What a durable coordinator has written until now, or the first `count` records of that.
+  CoordinatorSnapshot Written(size_t count = SIZE_MAX) const {
+    CoordinatorSnapshot snapshot;
+    for (size_t i = 0; i < std::min(count, log.size()); ++i) {
+      Apply(log[i], options.events_max, &snapshot);
+    }
+    return snapshot;
+  }
+  // Kills the coordinator and starts one that knows the first `count` records, the others are gone.
+  // Who had a stream comes back to it later (Run).
+  void RestoreCoordinator(size_t count = SIZE_MAX) {
+    log.resize(std::min(count, log.size()));
+    for (auto& process : processes) {
+      if (process->stream && !process->out) process->reconnect_at = now + 2 * kTick;
+    }
+    StartCoordinator();
+    coordinator->Restore(now, Written());
+    crash_at = SIZE_MAX;
+    Deliver();
+  }
   Process& Add(uint32_t node, uint64_t life = 1, uint32_t start_members = 0,
                const std::string& version = "1.0") {
     processes.push_back(std::make_unique<Process>(node, life));
@@ -63,6 +87,7 @@ class CoordinatorWorld {
   }
   void Connect(Process& process, const std::string& version = "1.0") {
     process.stream = ++last_stream_;
+    process.reconnect_at = absl::InfiniteFuture();
     process.next_beat = now + options.beat_interval;
     coordinator->OnMessage(now, *process.stream,
                            Register{.node = NodeId(process.node),
@@ -95,6 +120,7 @@ class CoordinatorWorld {
   void Run(absl::Duration duration) {
     for (const absl::Time end = now + duration; now < end; now += kTick) {
       for (auto& process : processes) {
+        if (now >= process->reconnect_at && !process->stopped && !process->out) Connect(*process);
         if (!process->stream || process->stopped || now < process->next_beat) continue;
         process->next_beat += options.beat_interval;
         const auto& installed = process->membership.installed();
@@ -139,15 +165,11 @@ class CoordinatorWorld {
     return coordinator->state().members.at(NodeId(node)).state;
   }
 
-  CoordinatorOptions options;
-  bool steps_go_on = true;  // one with every beat
-  absl::Time now = kStart;
-  std::unique_ptr<Coordinator> coordinator;
-  std::vector<std::unique_ptr<Process>> processes;
-
- private:
+  // Takes what the coordinator has to say, after what it has to write down.
   void Deliver() {
-    while (auto out = coordinator->NextMessage()) {
+    while (Commit()) {
+      const auto out = coordinator->NextMessage();
+      if (!out) return;
       for (auto& process : processes) {
         if (process->stream != out->stream) continue;
         // What a stopped process does not read is lost here; it asks again when it registers.
@@ -155,6 +177,32 @@ class CoordinatorWorld {
         if (out->close_after) process->stream.reset();
       }
     }
+  }
+
+  CoordinatorOptions options;
+  std::vector<CoordinatorRecord> log;
+  // A durable coordinator is killed, and another one restored, instead of writing the record after
+  // this many.
+  size_t crash_at = SIZE_MAX;
+  // Every Install that reached a process: what had been written by then.
+  std::map<Epoch, size_t> installed_at;
+  std::map<Epoch, Proposal> installed;
+  bool steps_go_on = true;  // one with every beat
+  absl::Time now = kStart;
+  std::unique_ptr<Coordinator> coordinator;
+  std::vector<std::unique_ptr<Process>> processes;
+
+ private:
+  // False when the coordinator was killed meanwhile.
+  bool Commit() {
+    while (auto record = coordinator->NextRecord()) {
+      if (log.size() == crash_at) {
+        RestoreCoordinator();
+        return false;
+      }
+      log.push_back(*std::move(record));
+    }
+    return true;
   }
   void Answer(Process& process, const CoordinatorMessage& message) {
     const LocalProgress progress{.started = StepId(process.step), .any_started = process.step > 0};
@@ -165,6 +213,8 @@ class CoordinatorWorld {
       coordinator->OnMessage(now, *process.stream, process.membership.OnAccept(*accept, progress));
     } else if (const auto* install = std::get_if<Install>(&message)) {
       process.membership.OnInstall(*install);
+      installed_at.try_emplace(install->proposal.view.epoch, log.size());
+      installed.try_emplace(install->proposal.view.epoch, install->proposal);
     } else if (const auto* removed = std::get_if<Removed>(&message)) {
       process.removed.push_back(
           absl::StrCat(removed->may_rejoin ? "may rejoin: " : "for good: ", removed->reason));
