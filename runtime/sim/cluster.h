@@ -61,6 +61,7 @@ struct ClusterOptions {
   absl::Duration control_delay = absl::Milliseconds(5);  // one way; order is kept
   absl::Duration control_jitter_max = absl::ZeroDuration();
   absl::Duration reconnect_after = absl::Milliseconds(50);
+  // `durable`: RestartCoordinator goes on from what the last one wrote, instead of from nothing.
   CoordinatorOptions coordinator;
   std::function<void(NodeOptions&)> configure;  // changes what a node would get
   // Datagrams that the socket of a stopped process keeps; the rest is lost.
@@ -191,6 +192,7 @@ class Cluster {
   // cluster_control.cc
   void StartCoordinator();
   void ServiceCoordinator();
+  void WriteRecords();
   void HandleConnect(const Event& event);
   void HandleStream(const Event& event);
   void HandleAtNode(const Event& event, Stream& stream);
@@ -215,6 +217,7 @@ class Cluster {
   std::map<StreamId, Stream> streams_;
   StreamId next_stream_ = 1;
   std::unique_ptr<Coordinator> coordinator_;
+  CoordinatorSnapshot written_;  // by durable coordinators
   uint64_t coordinator_life_ = 0;
   absl::Time coordinator_wake_at_ = absl::InfiniteFuture();
   uint64_t next_serial_ = 1;

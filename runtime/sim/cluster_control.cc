@@ -15,6 +15,14 @@ void Cluster::StartCoordinator() {
   coordinator_wake_at_ = absl::InfiniteFuture();
   coordinator_ =
       std::make_unique<Coordinator>(options_.coordinator, options_.plan, "", rng_.Fork());
+  coordinator_->Restore(now_, written_);
+  WriteRecords();
+}
+
+void Cluster::WriteRecords() {
+  while (auto record = coordinator_->NextRecord()) {
+    Apply(*record, options_.coordinator.events_max, &written_);
+  }
 }
 
 void Cluster::RestartCoordinator() {
@@ -33,12 +41,16 @@ void Cluster::KillCoordinator() {
 
 absl::Status Cluster::Drain(NodeId id) {
   if (coordinator_ == nullptr) return absl::FailedPreconditionError("there is no coordinator");
-  return coordinator_->Drain(now_, id, now_, "script");
+  const absl::Status drained = coordinator_->Drain(now_, id, now_, "script");
+  WriteRecords();
+  return drained;
 }
 
 absl::Status Cluster::Undrain(NodeId id) {
   if (coordinator_ == nullptr) return absl::FailedPreconditionError("there is no coordinator");
-  return coordinator_->Undrain(now_, id, "script");
+  const absl::Status undrained = coordinator_->Undrain(now_, id, "script");
+  WriteRecords();
+  return undrained;
 }
 
 void Cluster::BreakStream(NodeId id) {
@@ -69,6 +81,7 @@ absl::Time Cluster::ArrivesAt(absl::Time& last) {
 
 void Cluster::ServiceCoordinator() {
   if (coordinator_ == nullptr) return;
+  WriteRecords();
   while (auto outgoing = coordinator_->NextMessage()) SendDown(*std::move(outgoing));
   const absl::Time wanted = std::max(now_, coordinator_->NextTimeout());
   if (wanted >= coordinator_wake_at_) return;

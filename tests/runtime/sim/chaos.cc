@@ -27,7 +27,6 @@ class Chaos {
 
  private:
   void MakeCluster();
-  ContactPlan DrawPlan();
   void ScheduleFaults();
   void Fault();
   void Lose(NodeId node);
@@ -35,6 +34,7 @@ class Chaos {
   void CutLink(NodeId from);
   void DisturbControl(NodeId node);
   void DrainFor(NodeId node);
+  void Undrain(NodeId node);
   void LoseCoordinator();
   void Doom();
   void Heal();
@@ -70,6 +70,7 @@ class Chaos {
 
 Chaos::Chaos(uint64_t seed, std::ostream* transcript) : rng_(seed), world_(DrawWorld(rng_)) {
   report_.seed = seed;
+  world_.durable = seed % 2 == 0;
   report_.world = ToString(world_);
   job_.workload = {.seed = seed, .roots = world_.founders};
   job_.workload.calls_per_step_max = static_cast<uint32_t>(rng_.Between(1, 4));
@@ -98,9 +99,11 @@ void Chaos::MakeCluster() {
     channel.link.delay = rng.Unit() * world.delay_max;
     return channel;
   };
-  options.plan = DrawPlan();
+  options.plan = DrawPlan(world_, rng_);
+  report_.dark_intervals = options.plan.dark_intervals().size();
   options.power_follows_plan = true;
   options.coordinator.dark_lead = absl::Seconds(1);
+  options.coordinator.durable = world_.durable;
   options.control_delay = rng_.Unit() * world_.delay_max;
   options.control_jitter_max = rng_.Unit() * absl::Milliseconds(20);
   options.configure = [this](NodeOptions& node) {
@@ -114,24 +117,6 @@ void Chaos::MakeCluster() {
   });
   PERIGEE_CHECK(cluster.ok());
   cluster_ = *std::move(cluster);
-}
-
-// In some worlds nodes go dark by plan, one or two of them and one after the other.
-ContactPlan Chaos::DrawPlan() {
-  std::vector<DarkInterval> dark;
-  if (world_.nodes > 2 && rng_.Bernoulli(0.25)) {
-    absl::Time begins = Cluster::Start() + absl::Seconds(1) + rng_.Unit() * world_.faults_for / 2;
-    for (int64_t i = 0; i < rng_.Between(1, 3); ++i) {
-      const NodeId node(static_cast<uint32_t>(rng_.Below(world_.nodes)));
-      const absl::Time ends = begins + Between(200, 3000);
-      dark.push_back({node, begins, ends});
-      begins = ends + Between(0, 1000);
-    }
-  }
-  report_.dark_intervals = dark.size();
-  absl::StatusOr<ContactPlan> plan = ContactPlan::Create({}, std::move(dark));
-  PERIGEE_CHECK(plan.ok());
-  return *std::move(plan);
 }
 
 // ---- Faults. ----
@@ -240,7 +225,13 @@ void Chaos::DrainFor(NodeId node) {
   if (!Spare(node) || !cluster_->Drain(node).ok()) return;
   ++report_.drains;
   Note(absl::StrCat("drain node ", node.value()));
-  After(Between(100, 4000), [this, node] { cluster_->Undrain(node).IgnoreError(); });
+  After(Between(100, 4000), [this, node] { Undrain(node); });
+}
+
+// A durable coordinator keeps the drain: the operator tries until there is one.
+void Chaos::Undrain(NodeId node) {
+  if (cluster_->coordinator() != nullptr) return cluster_->Undrain(node).IgnoreError();
+  After(absl::Milliseconds(500), [this, node] { Undrain(node); });
 }
 
 void Chaos::LoseCoordinator() {
@@ -337,13 +328,7 @@ void Chaos::CheckStuck() {
     Node* node = cluster_->node(NodeId(i));
     if (node == nullptr) continue;
     if (const Coordinator* acting = node->deputy().acting()) {
-      Note(absl::StrCat("node ", i, " acts for the coordinator:"));
-      for (const CoordinatorEvent& event : acting->events()) {
-        Note(absl::StrCat("  ", absl::FormatDuration(event.time - Cluster::Start()), " ",
-                          event.kind, " ",
-                          event.node ? absl::StrCat("node ", event.node->value(), " ") : "",
-                          event.text));
-      }
+      Note(absl::StrCat("node ", i, " acts for the coordinator:", EventLines(*acting)));
     }
     for (OpId op : ApplicationOf(NodeId(i))->RunningOps()) {
       const std::string text = node->Describe(cluster_->now(), op);

@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "runtime/coordinator.h"
+
 namespace perigee {
 
 struct ChaosReport {
@@ -28,7 +30,7 @@ struct ChaosReport {
   uint64_t states = 0;
   uint64_t views_planned = 0;
   uint64_t views_unplanned = 0;
-  uint64_t views_by_members = 0;  // proposed by a member that acted for the coordinator
+  uint64_t views_by_members = 0;   // proposed by a member that acted for the coordinator
   uint64_t ops_repeated = 0;       // decisions to abort
   uint64_t ops_redistributed = 0;  // decisions to finish that somebody needed
   uint64_t kills = 0;
@@ -49,6 +51,8 @@ struct ChaosReport {
 };
 
 std::string ToString(const ChaosReport& report);  // the counts, in a few lines
+// Each event of the coordinator on a line of its own.
+std::string EventLines(const Coordinator& coordinator);
 
 // `transcript`: gets a line per fault, view and delivery.
 ChaosReport RunChaos(uint64_t seed, std::ostream* transcript = nullptr);

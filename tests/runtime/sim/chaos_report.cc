@@ -1,4 +1,5 @@
 #include "absl/strings/str_cat.h"
+#include "runtime/sim/cluster.h"
 #include "tests/runtime/sim/chaos.h"
 
 namespace perigee {
@@ -34,6 +35,16 @@ std::string ToString(const ChaosReport& report) {
       report.drains, ", joins ", report.joins, ", dark intervals ", report.dark_intervals,
       ", coordinator kills ", report.coordinator_kills, ", links down ", report.links_down,
       ", streams broken ", report.streams_broken, ", events ", report.events);
+}
+
+std::string EventLines(const Coordinator& coordinator) {
+  std::string lines;
+  for (const CoordinatorEvent& event : coordinator.events()) {
+    absl::StrAppend(&lines, "\n  ", absl::FormatDuration(event.time - Cluster::Start()), " ",
+                    event.kind, " ",
+                    event.node ? absl::StrCat("node ", event.node->value(), " ") : "", event.text);
+  }
+  return lines;
 }
 
 }  // namespace perigee

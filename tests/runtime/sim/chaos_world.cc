@@ -1,6 +1,11 @@
 #include "tests/runtime/sim/chaos_world.h"
 
+#include <utility>
+#include <vector>
+
 #include "absl/strings/str_cat.h"
+#include "runtime/sim/cluster.h"
+#include "transport/base/status.h"
 
 namespace perigee {
 
@@ -30,6 +35,22 @@ ChaosWorld DrawWorld(Rng& rng) {
   return world;
 }
 
+ContactPlan DrawPlan(const ChaosWorld& world, Rng& rng) {
+  std::vector<DarkInterval> dark;
+  if (world.nodes > 2 && rng.Bernoulli(0.25)) {
+    absl::Time begins = Cluster::Start() + absl::Seconds(1) + rng.Unit() * world.faults_for / 2;
+    for (int64_t i = 0; i < rng.Between(1, 3); ++i) {
+      const NodeId node(static_cast<uint32_t>(rng.Below(world.nodes)));
+      const absl::Time ends = begins + absl::Milliseconds(rng.Between(200, 3000));
+      dark.push_back({node, begins, ends});
+      begins = ends + absl::Milliseconds(rng.Between(0, 1000));
+    }
+  }
+  absl::StatusOr<ContactPlan> plan = ContactPlan::Create({}, std::move(dark));
+  PERIGEE_CHECK(plan.ok());
+  return *std::move(plan);
+}
+
 std::string ToString(const ChaosWorld& world) {
   return absl::StrCat(world.nodes, " nodes (", world.founders, " founders), delay up to ",
                       absl::FormatDuration(world.delay_max), ", ",
@@ -39,7 +60,8 @@ std::string ToString(const ChaosWorld& world) {
                       world.channel.bit_flip, ", faults for ",
                       absl::FormatDuration(world.faults_for), " every ",
                       absl::FormatDuration(world.fault_every), world.doomed ? ", doomed" : "",
-                      world.coordinator_stays_away ? ", coordinator stays away" : "");
+                      world.coordinator_stays_away ? ", coordinator stays away" : "",
+                      world.durable ? ", durable coordinator" : "");
 }
 
 }  // namespace perigee

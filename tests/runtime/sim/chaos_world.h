@@ -6,6 +6,7 @@
 
 #include "absl/time/time.h"
 #include "transport/base/rng.h"
+#include "transport/contact_plan.h"
 #include "transport/sim/channel.h"
 
 namespace perigee {
@@ -17,12 +18,15 @@ struct ChaosWorld {
   absl::Duration faults_for;
   absl::Duration fault_every;
   ChannelSettings channel;
-  bool doomed = false;  // a majority dies at the end
+  bool doomed = false;   // a majority dies at the end
+  bool durable = false;  // a coordinator that starts again knows what the last one wrote
   // It dies when the job runs, and the members go on without it.
   bool coordinator_stays_away = false;
 };
 
 ChaosWorld DrawWorld(Rng& rng);
+// In some worlds nodes go dark by plan, one to three times and one after the other.
+ContactPlan DrawPlan(const ChaosWorld& world, Rng& rng);
 std::string ToString(const ChaosWorld& world);
 
 }  // namespace perigee
