@@ -15,6 +15,7 @@ if(NOT PERIGEE_CORES_ONLY)
   find_package(spdlog REQUIRED)
   find_package(nlohmann_json REQUIRED)
   find_package(CLI11 REQUIRED)
+  find_package(SQLite3 REQUIRED)
   find_package(Eigen3 REQUIRED NO_MODULE)
 endif()
 

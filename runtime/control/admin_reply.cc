@@ -67,8 +67,8 @@ proto::StatusReply StatusOf(absl::Time now, const Coordinator& coordinator,
   if (!coordinator.views().empty()) {
     reply.set_view_since_ns(absl::ToUnixNanos(coordinator.views().back().decided));
   }
-  reply.set_waiting_reason(state.members.empty() ? "no member has registered yet"
-                                                 : coordinator.waiting_reason());
+  const bool silent = state.members.empty() && coordinator.waiting_reason().empty();
+  reply.set_waiting_reason(silent ? "no member has registered yet" : coordinator.waiting_reason());
   uint64_t step = 0;
   uint32_t active = 0, connected = 0;
   for (const auto& [node, record] : state.members) {

@@ -24,6 +24,12 @@ absl::Status Busy() {
   return absl::ResourceExhaustedError("perigeed has too many requests waiting: try again later");
 }
 
+// Not Unavailable, which says that there is no coordinator.
+absl::Status NotDurable(const absl::Status& committed) {
+  return absl::AbortedError(absl::StrCat(
+      "perigeed ends and may have forgotten this when it is started again: ", committed.message()));
+}
+
 // One reader of the events. The coordinator's own list is its queue: a reader that is too slow
 // misses the oldest ones and sees it from the numbers. Runs on the loop's thread, as AttachStream
 // does.
@@ -39,7 +45,7 @@ class EventStream final : public grpc::ServerWriteReactor<proto::Event>,
     loop_.Post([this, ok](absl::Time, Coordinator& coordinator) {
       writing_ = false;
       if (!ok) return FinishOnce(grpc::Status(grpc::StatusCode::UNAVAILABLE, "write failed"));
-      OnEvents(coordinator);
+      ShowLater(coordinator);
     });
   }
   void OnCancel() override {
@@ -77,7 +83,14 @@ class EventStream final : public grpc::ServerWriteReactor<proto::Event>,
     loop_.AddWatcher(this);
     if (!version_.ok()) return FinishOnce(ToGrpc(version_));
     if (full) return FinishOnce(ToGrpc(Busy()));
-    OnEvents(coordinator);
+    ShowLater(coordinator);
+  }
+  // What happened in this turn is not on disk yet.
+  void ShowLater(Coordinator& coordinator) {
+    loop_.AfterCommit([this, &coordinator](const absl::Status& committed) {
+      if (!committed.ok()) return FinishOnce(ToGrpc(NotDurable(committed)));
+      OnEvents(coordinator);
+    });
   }
   void FinishOnce(const grpc::Status& status) {
     if (finished_) return;
@@ -143,8 +156,11 @@ grpc::ServerUnaryReactor* AdminService::Ask(grpc::CallbackServerContext* context
     return reactor;
   }
   const bool taken = loop_.Request(
-      [reactor, answer = std::move(answer)](absl::Time now, Coordinator& coordinator) {
-        reactor->Finish(ToGrpc(answer(now, coordinator)));
+      [this, reactor, answer = std::move(answer)](absl::Time now, Coordinator& coordinator) {
+        const absl::Status status = answer(now, coordinator);
+        loop_.AfterCommit([reactor, status](const absl::Status& committed) {
+          reactor->Finish(ToGrpc(committed.ok() ? status : NotDurable(committed)));
+        });
       });
   if (!taken) reactor->Finish(ToGrpc(Busy()));
   return reactor;

@@ -1,5 +1,6 @@
 // What operators ask of the coordinator, as a gRPC service. Every answer is made on the
-// coordinator's thread, of those whom the gate admits; what they command is told to the audit log.
+// coordinator's thread, of those whom the gate admits, and given when what it rests on is on disk;
+// what they command is told to the audit log.
 #pragma once
 
 #include <grpcpp/grpcpp.h>

@@ -65,9 +65,12 @@ Rng RandomRng() {
   return Rng((uint64_t{device()} << 32) | device());
 }
 
-Coordinator MakeCoordinator(CoordinatorOptions options, ContactPlan plan, std::string plan_text) {
-  options.version = kVersion;
-  return Coordinator(options, std::move(plan), std::move(plan_text), RandomRng());
+Coordinator MakeCoordinator(const ControlServer::Options& options, ContactPlan plan,
+                            std::string plan_text) {
+  CoordinatorOptions coordinator = options.coordinator;
+  coordinator.version = kVersion;
+  coordinator.durable = options.store != nullptr;
+  return Coordinator(coordinator, std::move(plan), std::move(plan_text), RandomRng());
 }
 
 void Configure(grpc::ServerBuilder* builder) {
@@ -91,10 +94,11 @@ void Configure(grpc::ServerBuilder* builder) {
 }  // namespace
 
 struct ControlServer::State {
-  State(const Options& options, ContactPlan plan, std::string plan_text)
+  State(const Options& options, Coordinator coordinator)
       : address(options.listen),
-        loop(MakeCoordinator(options.coordinator, std::move(plan), std::move(plan_text)),
-             options.on_event),
+        loop(std::move(coordinator), {.store = options.store,
+                                      .on_event = options.on_event,
+                                      .on_store_failure = options.on_store_failure}),
         gate(options.credentials, options.limits, loop),
         control(loop, gate) {}
 
@@ -122,7 +126,12 @@ absl::StatusOr<std::unique_ptr<ControlServer>> ControlServer::Start(const Option
   }
   if (absl::Status free = CheckCanListen(options.listen); !free.ok()) return free;
 
-  auto state = std::make_unique<State>(options, std::move(plan), std::move(plan_text));
+  Coordinator coordinator = MakeCoordinator(options, std::move(plan), std::move(plan_text));
+  if (options.store != nullptr) {
+    PERIGEE_ASSIGN_OR_RETURN(const CoordinatorSnapshot snapshot, options.store->Load());
+    coordinator.Restore(absl::Now(), snapshot);
+  }
+  auto state = std::make_unique<State>(options, std::move(coordinator));
   const size_t colon = options.listen.rfind(':');
   grpc::ServerBuilder builder;
   Configure(&builder);

@@ -14,9 +14,11 @@
 #include <optional>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "runtime/control/control_limits.h"
 #include "runtime/control/credentials.h"
+#include "runtime/control/store.h"
 #include "runtime/coordinator.h"
 #include "transport/contact_plan.h"
 
@@ -35,11 +37,16 @@ class ControlServer {
     // Every event of the coordinator, in order, on its thread: for the log.
     std::function<void(const CoordinatorEvent& event, const Coordinator& coordinator)> on_event =
         nullptr;
+    // The coordinator goes on from what is in there, and acknowledges only what is; it outlives the
+    // server. Null: it knows what the members tell it.
+    Store* store = nullptr;
+    // Once, on the coordinator's thread: it has fallen silent and is to be stopped.
+    std::function<void(const absl::Status& status)> on_store_failure = nullptr;
   };
 
   // AlreadyExists when the port is in use; InvalidArgument when there are neither credentials nor
-  // `insecure`, the credentials hold no join key, or the plan's text does not fit into one message.
-  // All are one line for the operator.
+  // `insecure`, the credentials hold no join key, or the plan's text does not fit into one message;
+  // what the store says. All are one line for the operator.
   static absl::StatusOr<std::unique_ptr<ControlServer>> Start(const Options& options,
                                                               ContactPlan plan,
                                                               std::string plan_text);

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/time/clock.h"
+#include "transport/base/status.h"
 
 namespace perigee {
 namespace {
@@ -15,9 +16,10 @@ constexpr absl::Duration kWaitMax = absl::Hours(1);
 
 }  // namespace
 
-CoordinatorLoop::CoordinatorLoop(Coordinator coordinator, EventSink on_event)
+CoordinatorLoop::CoordinatorLoop(Coordinator coordinator, Options options)
     : coordinator_(std::move(coordinator)),
-      on_event_(std::move(on_event)),
+      options_(std::move(options)),
+      last_event_(coordinator_.restored_event()),
       thread_([this] { Run(); }) {}
 
 CoordinatorLoop::~CoordinatorLoop() { Stop(); }
@@ -82,37 +84,58 @@ absl::Time CoordinatorLoop::Now() {
 }
 
 void CoordinatorLoop::Run() {
-  std::deque<Task> batch;
-  while (true) {
-    absl::Time timeout = std::min(coordinator_.NextTimeout(), Now() + kWaitMax);
-    if (!closing_.empty()) timeout = std::min(timeout, closing_.front().first);
-    if (!unregistered_.empty()) timeout = std::min(timeout, unregistered_.begin()->second);
-    {
-      std::unique_lock lock(mutex_);
-      const bool alone = streams_.empty() && watchers_.empty();
-      wake_.wait_until(lock, absl::ToChronoTime(timeout),
-                       [&] { return !mailbox_.empty() || (stopping_ && alone); });
-      if (mailbox_.empty() && stopping_ && alone) return;
-      batch.swap(mailbox_);
-    }
-    for (Task& task : batch) {
-      task(Now(), coordinator_);
-      Route();
-    }
-    batch.clear();
-    EndOverdue();
-    if (coordinator_.NextTimeout() <= Now()) {
-      coordinator_.OnTimeout(now_);
-      Route();
-    }
-    Announce();
-  }
+  EndTurn();  // a coordinator that was restored has recorded that
+  while (Wait()) RunTurn();
 }
 
-void CoordinatorLoop::Route() {
+// False when there is nothing left to do.
+bool CoordinatorLoop::Wait() {
+  if (!tasks_.empty()) return true;
+  absl::Time timeout = std::min(coordinator_.NextTimeout(), Now() + kWaitMax);
+  if (!closing_.empty()) timeout = std::min(timeout, closing_.front().first);
+  if (!unregistered_.empty()) timeout = std::min(timeout, unregistered_.begin()->second);
+  std::unique_lock lock(mutex_);
+  const bool alone = streams_.empty() && watchers_.empty();
+  wake_.wait_until(lock, absl::ToChronoTime(timeout),
+                   [&] { return !mailbox_.empty() || (stopping_ && alone); });
+  tasks_.swap(mailbox_);
+  return !(tasks_.empty() && stopping_ && alone);
+}
+
+void CoordinatorLoop::RunTurn() {
+  for (size_t i = 0; i < kTurnTasksMax && !tasks_.empty(); ++i) {
+    const Task task = std::move(tasks_.front());
+    tasks_.pop_front();
+    task(Now(), coordinator_);
+  }
+  EndOverdue();
+  if (coordinator_.NextTimeout() <= Now()) coordinator_.OnTimeout(now_);
+  EndTurn();
+}
+
+void CoordinatorLoop::EndTurn() {
+  const absl::Status committed = Commit();
+  Route(committed.ok());
+  for (const Reply& reply : std::exchange(replies_, {})) reply(committed);
+  if (committed.ok()) Announce();
+}
+
+absl::Status CoordinatorLoop::Commit() {
+  std::vector<CoordinatorRecord> records;
+  while (std::optional<CoordinatorRecord> record = coordinator_.NextRecord()) {
+    records.push_back(*std::move(record));
+  }
+  if (!store_status_.ok() || records.empty()) return store_status_;
+  PERIGEE_CHECK(options_.store != nullptr);  // the coordinator is durable
+  store_status_ = options_.store->Append(records);
+  if (!store_status_.ok() && options_.on_store_failure) options_.on_store_failure(store_status_);
+  return store_status_;
+}
+
+void CoordinatorLoop::Route(bool committed) {
   while (std::optional<Coordinator::Outgoing> out = coordinator_.NextMessage()) {
     auto it = streams_.find(out->stream);
-    if (it == streams_.end()) continue;
+    if (it == streams_.end() || !committed) continue;
     it->second->Send(out->message);
     if (out->close_after) Close(out->stream, it->second);
   }
@@ -141,8 +164,8 @@ void CoordinatorLoop::Announce() {
   auto first = std::upper_bound(
       events.begin(), events.end(), last_event_,
       [](uint64_t number, const CoordinatorEvent& event) { return number < event.number; });
-  if (on_event_) {
-    for (; first != events.end(); ++first) on_event_(*first, coordinator_);
+  if (options_.on_event) {
+    for (; first != events.end(); ++first) options_.on_event(*first, coordinator_);
   }
   last_event_ = events.back().number;
   for (Watcher* watcher : watchers_) watcher->OnEvents(coordinator_);

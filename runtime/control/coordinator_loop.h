@@ -1,10 +1,14 @@
 // The one thread that touches the Coordinator. Everything else posts tasks to its mailbox:
 //
-//   loop.Post([](absl::Time now, Coordinator& coordinator) { coordinator.OnMessage(now, id,
-//   message); });
+//   loop.Post([](absl::Time now, Coordinator& coordinator) {
+//     coordinator.OnMessage(now, id, message);
+//   });
 //
-// After every task the coordinator's messages go to their streams, its new events to `on_event` and
-// to the watchers. The clock that the tasks see never goes back, whatever the system's does.
+// A turn of the loop: some tasks and the timer, then the coordinator's records go to the store in
+// one transaction, and only when they are on disk its messages go to their streams, the answers to
+// operators (AfterCommit), and its new events to `on_event` and to the watchers. Whoever was told
+// anything was told what a kill cannot take back. A store that fails ends all that: nobody is told
+// anything any more. The clock that the tasks see never goes back, whatever the system's does.
 #pragma once
 
 #include <condition_variable>
@@ -16,8 +20,11 @@
 #include <set>
 #include <thread>
 #include <utility>
+#include <vector>
 
+#include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "runtime/control/store.h"
 #include "runtime/control_message.h"
 #include "runtime/coordinator.h"
 
@@ -27,6 +34,8 @@ class CoordinatorLoop {
  public:
   // Requests of operators that wait for the loop; more are refused.
   static constexpr size_t kRequestsMax = 256;
+  // Tasks of one turn: a commit serves many of them, and what they ask for is bounded.
+  static constexpr size_t kTurnTasksMax = 64;
   // A stream that is to close is cancelled when its peer has not read the rest by then.
   static constexpr absl::Duration kCloseGrace = absl::Seconds(2);
 
@@ -55,7 +64,16 @@ class CoordinatorLoop {
     virtual void Close() = 0;
   };
 
-  CoordinatorLoop(Coordinator coordinator, EventSink on_event);
+  struct Options {
+    Store* store = nullptr;  // of a durable coordinator; outlives the loop
+    EventSink on_event = nullptr;
+    // Once, on the loop's thread: nothing that came after the last commit is known to anybody. What
+    // is left to do is to stop.
+    std::function<void(const absl::Status& status)> on_store_failure = nullptr;
+  };
+
+  // The events that the coordinator was restored with are not announced again.
+  CoordinatorLoop(Coordinator coordinator, Options options);
   ~CoordinatorLoop();  // stops
 
   // From any thread. The caller bounds how many tasks it has here: a stream posts the next message
@@ -69,6 +87,10 @@ class CoordinatorLoop {
   // Asks all streams and watchers to close, and returns at once.
   void CloseAll();
 
+  // On the loop's thread only, in a task: done at the end of this turn, with what became of the
+  // records: OK, or why nothing that the coordinator has done in this turn may be told.
+  using Reply = std::function<void(const absl::Status& committed)>;
+  void AfterCommit(Reply reply) { replies_.push_back(std::move(reply)); }
   // On the loop's thread only. What is added must be removed before it is destroyed.
   // A stream is unregistered until its member is known, which must be within this time.
   StreamId AddStream(Stream* stream, absl::Duration register_within);
@@ -82,15 +104,20 @@ class CoordinatorLoop {
 
  private:
   void Run();
+  bool Wait();
+  void RunTurn();
+  void EndTurn();
+  absl::Status Commit();
   absl::Time Now();
-  void Route();
+  void Route(bool committed);
   void Close(StreamId id, Stream* stream);
   void EndOverdue();
   void Announce();
 
   // The loop's thread only.
   Coordinator coordinator_;
-  EventSink on_event_;
+  Options options_;
+  absl::Status store_status_;  // an error stays
   absl::Time now_ = absl::InfinitePast();
   StreamId last_stream_ = 0;
   uint64_t last_event_ = 0;
@@ -98,6 +125,8 @@ class CoordinatorLoop {
   std::deque<std::pair<absl::Time, StreamId>> closing_;  // by time; of streams that may be gone
   std::map<StreamId, absl::Time> unregistered_;          // until when; by time, too
   std::set<Watcher*> watchers_;
+  std::vector<Reply> replies_;
+  std::deque<Task> tasks_;  // taken from the mailbox
 
   std::mutex mutex_;  // of what follows
   std::condition_variable wake_;
