@@ -102,7 +102,19 @@ Program::Program(const std::string& name, const std::string& what, const std::st
 
 CLI::App& Program::AddCommand(const std::string& name, const std::string& what,
                               const std::string& examples, std::function<absl::Status()> action) {
-  CLI::App* command = app_.add_subcommand(name, what);
+  return AddCommand(app_, name, what, examples, std::move(action));
+}
+
+CLI::App& Program::AddGroup(const std::string& name, const std::string& what) {
+  CLI::App* group = app_.add_subcommand(name, what);
+  group->require_subcommand(1);
+  group->footer("");
+  return *group;
+}
+
+CLI::App& Program::AddCommand(CLI::App& group, const std::string& name, const std::string& what,
+                              const std::string& examples, std::function<absl::Status()> action) {
+  CLI::App* command = group.add_subcommand(name, what);
   command->footer(Footer(examples));
   command->callback([this, action = std::move(action)] { chosen_ = action; });
   return *command;

@@ -41,6 +41,10 @@ class Program {
   // A subcommand with its own examples and its own action.
   CLI::App& AddCommand(const std::string& name, const std::string& what,
                        const std::string& examples, std::function<absl::Status()> action);
+  // A name before several commands, as in `perigeectl store check`.
+  CLI::App& AddGroup(const std::string& name, const std::string& what);
+  CLI::App& AddCommand(CLI::App& group, const std::string& name, const std::string& what,
+                       const std::string& examples, std::function<absl::Status()> action);
 
   // Parses, then runs the chosen subcommand's action (or `main`, where there are no subcommands).
   // --help and --version print and exit with 0. A usage error is one line on stderr, "NAME: what;

@@ -15,6 +15,7 @@
 #include "runtime/cli/cert_commands.h"
 #include "runtime/cli/flags.h"
 #include "runtime/cli/quantity.h"
+#include "runtime/cli/store_commands.h"
 #include "runtime/cli/when.h"
 #include "runtime/control/admin_client.h"
 #include "transport/base/status.h"
@@ -30,6 +31,7 @@ struct Options {
   bool follow = false;
   uint32_t node = 0;
   std::string at;
+  StoreCommandOptions store;
 };
 
 void Print(const nlohmann::ordered_json& json, int indent) {
@@ -181,6 +183,7 @@ int Main(int argc, char** argv) {
                          "perigeectl --certs certs undrain 4", [&] { return Undrain(options); });
   undrain.add_option("NODE", options.node, "the node's number")->required()->type_name("");
   const CertCommands certificates(program, options.output);
+  AddStoreCommands(program, options.store, options.output);
   return program.Run(argc, argv);
 }
 

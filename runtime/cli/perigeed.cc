@@ -4,10 +4,12 @@
 #include <signal.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 
@@ -19,6 +21,7 @@
 #include "runtime/cli/quantity.h"
 #include "runtime/control/control_server.h"
 #include "runtime/control/credentials.h"
+#include "runtime/control/sqlite_store.h"
 #include "runtime/orbit/plan_file.h"
 #include "runtime/version.h"
 #include "transport/base/status.h"
@@ -31,6 +34,7 @@ struct Options {
   std::string certs;
   bool insecure = false;
   std::string contacts;
+  std::string store;
   CoordinatorOptions coordinator;
 };
 
@@ -80,6 +84,42 @@ absl::StatusOr<LoadedPlan> LoadPlan(const std::string& path) {
   return loaded;
 }
 
+// What ends the daemon: a signal, or a store that fails, which wakes whoever waits for a signal.
+class Ending {
+ public:
+  // Before the first thread starts, so that all threads leave the signals to Wait.
+  Ending() {
+    sigemptyset(&signals_);
+    sigaddset(&signals_, SIGTERM);
+    sigaddset(&signals_, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
+  }
+  void Fail(const absl::Status& status) {
+    {
+      std::lock_guard lock(mutex_);
+      status_ = status;
+    }
+    kill(getpid(), SIGTERM);
+  }
+  absl::Status Wait() {
+    int signal = 0;
+    sigwait(&signals_, &signal);
+    std::lock_guard lock(mutex_);
+    if (status_.ok()) spdlog::info("ending: {}", signal == SIGTERM ? "SIGTERM" : "SIGINT");
+    return status_;
+  }
+
+ private:
+  sigset_t signals_;
+  std::mutex mutex_;
+  absl::Status status_;
+};
+
+absl::StatusOr<std::unique_ptr<SqliteStore>> OpenStore(const Options& options) {
+  if (options.store.empty()) return nullptr;
+  return SqliteStore::Open(options.store, options.coordinator.events_max);
+}
+
 absl::Status Serve(const Options& options) {
   PERIGEE_ASSIGN_OR_RETURN(const std::string listen, ParseHostPort(options.listen, true));
   PERIGEE_ASSIGN_OR_RETURN(
@@ -88,19 +128,16 @@ absl::Status Serve(const Options& options) {
   PERIGEE_ASSIGN_OR_RETURN(LoadedPlan plan, LoadPlan(options.contacts));
   SetUpLog();
 
-  // Blocked before the first thread starts, so that all threads leave them to sigwait below.
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-
+  Ending ending;
+  PERIGEE_ASSIGN_OR_RETURN(const std::unique_ptr<SqliteStore> store, OpenStore(options));
   ControlServer::Options server_options;
   server_options.listen = listen;
   server_options.credentials = credentials;
   server_options.insecure = options.insecure;
   server_options.coordinator = options.coordinator;
   server_options.on_event = Log;
+  server_options.store = store.get();
+  server_options.on_store_failure = [&ending](const absl::Status& status) { ending.Fail(status); };
   PERIGEE_ASSIGN_OR_RETURN(std::unique_ptr<ControlServer> server,
                            ControlServer::Start(server_options, plan.plan, plan.text));
   if (options.insecure) {
@@ -111,11 +148,12 @@ absl::Status Serve(const Options& options) {
               options.insecure ? "insecure" : "mTLS", plan.summary.c_str());
   std::fflush(stdout);
 
-  int signal = 0;
-  sigwait(&signals, &signal);
-  spdlog::info("ending: {}", signal == SIGTERM ? "SIGTERM" : "SIGINT");
+  const absl::Status ended = ending.Wait();
   server->Stop();
-  return absl::OkStatus();
+  if (ended.ok()) return ended;
+  return absl::Status(ended.code(), absl::StrCat(ended.message(),
+                                                 "; ending, the members go on: see to the disk and "
+                                                 "start perigeed again"));
 }
 
 }  // namespace
@@ -128,6 +166,7 @@ int main(int argc, char** argv) {
   Options options;
   Program program("perigeed", "Coordinates the members of Perigee jobs.",
                   "perigeed --listen 0.0.0.0:7000 --certs certs --contacts plan.textproto\n"
+                  "perigeed --certs certs --store /var/lib/perigee.db\n"
                   "perigeed --listen 127.0.0.1:7000 --insecure");
   CLI::App& app = program.app();
   app.add_option("--listen", options.listen, "where members and operators connect")
@@ -139,6 +178,9 @@ int main(int argc, char** argv) {
   app.add_flag("--insecure", options.insecure, "no TLS: anybody who reaches the port is trusted");
   AddInputFile(app, "--contacts", &options.contacts,
                "contact plan, proto/constellation.proto as text");
+  app.add_option("--store", options.store,
+                 "file that keeps events, views and drains over restarts; made where it is missing")
+      ->type_name("PATH");
   app.add_option("--min-members", options.coordinator.min_members, "no view has fewer members")
       ->type_name("N")
       ->check(CLI::Range(uint32_t{1}, uint32_t{10000}).description(""))

@@ -1,6 +1,7 @@
 // perigeed and perigeectl as their users run them: flags, exit codes, one line on standard error.
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -98,6 +99,9 @@ TEST(Programs, UsageErrorsAreOneLineAndExitWithTwo) {
   ExpectOneLine({PERIGEECTL, "--insecure", "drain", "x"}, 2, "NODE");
   ExpectOneLine({PERIGEECTL, "--insecure", "drain", "1", "--at", "then"}, 2, "'then'");
   ExpectOneLine({PERIGEECTL, "--insecure", "nodes", "-o", "xml"}, 2, "xml");
+  ExpectOneLine({PERIGEECTL, "store"}, 2, "subcommand");
+  ExpectOneLine({PERIGEECTL, "store", "check"}, 2, "PATH");
+  ExpectOneLine({PERIGEECTL, "store", "backup", "x"}, 2, "--to");
 }
 
 TEST(Programs, ADaemonServesItsOperatorAndEndsCleanly) {
@@ -124,6 +128,40 @@ TEST(Programs, ADaemonServesItsOperatorAndEndsCleanly) {
   EXPECT_EQ(daemon.child().Wait(kDeadline), 0);
   ExpectOneLine({PERIGEECTL, "--insecure", "--address", address, "status"}, 1,
                 absl::StrCat("no coordinator at ", address, ": is perigeed running there?"));
+}
+
+TEST(Programs, AStoreIsCheckedAndCopiedWhileItsDaemonRuns) {
+  const std::filesystem::path folder =
+      std::filesystem::path(testing::TempDir()) / absl::StrCat("perigee_programs_", getpid());
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directory(folder);
+  const std::string store = folder / "perigee.db";
+  const std::string copy = folder / "copy.db";
+  Daemon daemon({"--insecure", "--store", store});
+  ASSERT_NE(daemon.address(), "");
+  ExpectOneLine({PERIGEED, "--insecure", "--listen", "127.0.0.1:0", "--store", store}, 1,
+                absl::StrCat("is held by process ", daemon.child().pid()));
+
+  const Outcome check = RunProgram({PERIGEECTL, "store", "check", store, "-o", "json"});
+  EXPECT_EQ(check.exit_code, 0) << check.err;
+  const auto json = nlohmann::json::parse(check.out);
+  EXPECT_EQ(json["result"], "whole");
+  EXPECT_EQ(json["schema"], 1);
+  EXPECT_EQ(json["drains"], 0);
+  EXPECT_TRUE(json["job"].is_null());
+  const Outcome backup = RunProgram({PERIGEECTL, "store", "backup", store, "--to", copy});
+  EXPECT_EQ(backup.exit_code, 0) << backup.err;
+  EXPECT_NE(backup.out.find("whole"), std::string::npos) << backup.out;
+  ExpectOneLine({PERIGEECTL, "store", "backup", store, "--to", copy}, 1, "is there already");
+  ExpectOneLine({PERIGEECTL, "store", "check", "/no/such"}, 1, "/no/such: there is no store");
+  daemon.child().Signal(SIGTERM);
+  EXPECT_EQ(daemon.child().Wait(kDeadline), 0);
+
+  std::ofstream(copy, std::ios::binary) << "notes";
+  ExpectOneLine({PERIGEED, "--insecure", "--listen", "127.0.0.1:0", "--store", copy}, 1,
+                "not a store of perigeed: choose another --store");
+  ExpectOneLine({PERIGEECTL, "store", "check", copy}, 1, "not a store of perigeed");
+  std::filesystem::remove_all(folder);
 }
 
 TEST(Programs, CertificatesAreMadeAndThenNothingGoesWithoutThem) {

@@ -33,9 +33,9 @@ class TestMember {
 
   TestMember(const std::string& address, uint32_t node, uint32_t start_members,
              const std::string& version = kVersion,
-             const std::optional<Credentials>& credentials = std::nullopt)
+             const std::optional<Credentials>& credentials = std::nullopt, uint64_t life = 7)
       : node_(node),
-        incarnation_{.high = node + 1, .low = 7},
+        incarnation_{.high = node + 1, .low = life},
         start_members_(start_members),
         version_(version),
         membership_(node_, incarnation_),
