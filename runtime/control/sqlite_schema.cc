@@ -55,6 +55,13 @@ absl::Status SyncFolderOf(const std::string& path) {
   return absl::UnavailableError(absl::StrCat(folder, ": ", std::strerror(error)));
 }
 
+// What SQLite may have left beside a file that is gone. It would play an old log into a new file.
+void RemoveLogsOf(const std::string& path) {
+  for (const char* suffix : {"-journal", "-wal", "-shm"}) {
+    std::remove(absl::StrCat(path, suffix).c_str());
+  }
+}
+
 absl::Status MakeTables(const std::string& path) {
   PERIGEE_ASSIGN_OR_RETURN(Sqlite database,
                            Sqlite::Open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
@@ -145,7 +152,8 @@ absl::StatusOr<StoreFile> Identify(const std::string& path) {
 absl::Status CreateStoreFile(const std::string& path) {
   const std::string draft = absl::StrCat(path, ".new");
   std::remove(draft.c_str());
-  std::remove(absl::StrCat(draft, "-journal").c_str());
+  RemoveLogsOf(draft);
+  RemoveLogsOf(path);
   PERIGEE_RETURN_IF_ERROR(MakeTables(draft));
   if (std::rename(draft.c_str(), path.c_str()) != 0) {
     return absl::UnavailableError(absl::StrCat(path, ": ", std::strerror(errno)));

@@ -224,6 +224,20 @@ TEST_F(SqliteStoreTest, AnEmptyFileAndWhatAKilledStartLeftBecomeAStore) {
   EXPECT_EQ(*Open()->Load(), CoordinatorSnapshot());
 }
 
+TEST_F(SqliteStoreTest, ALogWithoutItsFileIsNotPlayedIntoANewOne) {
+  RecordSource source(9);
+  std::string log;
+  {
+    auto store = Open();
+    ASSERT_TRUE(store->Append({source.NextEvent(), source.NextView()}).ok());
+    log = Read(path_ + "-wal");
+  }
+  ASSERT_NE(log, "");
+  std::filesystem::remove(path_);
+  Write(path_ + "-wal", log);
+  EXPECT_EQ(*Open()->Load(), CoordinatorSnapshot());
+}
+
 TEST_F(SqliteStoreTest, ANewerStoreRefusesAnOlderProgramAndNamesBoth) {
   Open();
   Tamper("PRAGMA user_version = 2; UPDATE meta SET value = '7.1.0';");
