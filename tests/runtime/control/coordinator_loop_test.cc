@@ -81,6 +81,7 @@ class FakeStream final : public CoordinatorLoop::Stream {
   }
   void Close() override { diary_.Add("close"); }
   void Cancel() override { diary_.Add("cancel"); }
+  void OnSilent() override { diary_.Add("silent"); }
 
  private:
   Diary& diary_;
@@ -123,7 +124,7 @@ class CoordinatorLoopTest : public testing::Test {
   }
   void Found() {
     InOneTurn({[this](absl::Time now, Coordinator& coordinator) {
-      const StreamId id = loop_->AddStream(&stream_);
+      const StreamId id = loop_->AddStream(&stream_, absl::InfiniteDuration());
       coordinator.OnMessage(now, id,
                             Register{.node = NodeId(3),
                                      .incarnation = {.high = 1, .low = 2},

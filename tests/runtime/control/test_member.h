@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "runtime/control/control_client.h"
 #include "runtime/control_message.h"
@@ -33,9 +34,9 @@ class TestMember {
 
   TestMember(const std::string& address, uint32_t node, uint32_t start_members,
              const std::string& version = kVersion,
-             const std::optional<Credentials>& credentials = std::nullopt, uint64_t life = 7)
+             const std::optional<Credentials>& credentials = std::nullopt)
       : node_(node),
-        incarnation_{.high = node + 1, .low = life},
+        incarnation_{.high = node + 1, .low = static_cast<uint64_t>(absl::GetCurrentTimeNanos())},
         start_members_(start_members),
         version_(version),
         membership_(node_, incarnation_),
