@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -264,6 +265,28 @@ TEST_F(ClusterTest, WithoutTheCoordinatorTheOpsGoOn) {
   cluster_->Kill(NodeId(1));
   ASSERT_TRUE(RunUntil([&] { return view(0).size() == 3; }));
   EXPECT_EQ(view(0).epoch, Epoch(2));
+}
+
+TEST_F(ClusterTest, ADurableCoordinatorKeepsADrainOverItsDeath) {
+  ClusterOptions options;
+  options.coordinator.durable = true;
+  Begin(4, options);
+  ASSERT_TRUE(RunToStep(5));
+  ASSERT_TRUE(cluster_->Drain(NodeId(3)).ok());
+  ASSERT_TRUE(RunUntil([&] { return !diary(3).left.empty(); }));
+  const std::deque<CoordinatorEvent> events = cluster_->coordinator()->events();
+  cluster_->RestartCoordinator();
+  const Coordinator& coordinator = *cluster_->coordinator();
+  ASSERT_GT(coordinator.events().size(), events.size());
+  EXPECT_EQ(coordinator.events()[events.size()].kind, "restored");
+
+  cluster_->Restart(NodeId(3));
+  const uint64_t last = LastStep(0) + 50;
+  ASSERT_TRUE(RunUntil([&] { return LastStep(0) > last && coordinator.state().view; }));
+  EXPECT_EQ(view(0).size(), 3);
+  EXPECT_EQ(coordinator.state().members.at(NodeId(3)).state, MemberState::kDrained);
+  ASSERT_TRUE(cluster_->Undrain(NodeId(3)).ok());
+  ASSERT_TRUE(RunUntil([&] { return view(0).size() == 4; }));
 }
 
 TEST_F(ClusterTest, ADarkMemberLeavesBeforeAndComesBackAfter) {
