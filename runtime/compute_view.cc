@@ -120,6 +120,7 @@ ViewDecision RemoveLost(absl::Time now, const ClusterState& state,
   std::set<NodeId> present;
   for (const Member& member : state.view->members) {
     const MemberRecord* record = Find(state, member);
+    if (record != nullptr && record->counted_out) change.counted_out.insert(member.node);
     if (!Present(record)) {
       reasons.push_back(WhyGone(state, member));
       missing.push_back(Missing(now, state, member));
@@ -129,7 +130,7 @@ ViewDecision RemoveLost(absl::Time now, const ClusterState& state,
     // A joiner that is not active yet has nothing that is worth the wait for its promise.
     if (member.votes > 0 || record->beat.active) change.members.push_back(member);
   }
-  const View& view = *state.view;
+  const View view = WithoutVotesOf(*state.view, change.counted_out);
   if (!IsQuorum(view, present)) {
     const uint64_t total = view.VotesTotal();
     return {

@@ -189,7 +189,7 @@ bool Coordinator::LeavesByPlan(const MemberRecord& record) const {
 
 void Coordinator::Place(absl::Time now, MemberRecord& record) {
   if (InView(record)) {
-    if (record.state == MemberState::kDraining) return;
+    if (record.state == MemberState::kDraining || record.evicted) return;
     const Member* member = CurrentView()->Find(record.node);
     const bool votes = member->votes > 0;
     SetState(now, record, votes ? MemberState::kActive : MemberState::kSyncing, "registered");
@@ -207,7 +207,7 @@ void Coordinator::OnHeard(absl::Time now, MemberRecord& record) {
   record.last_heard = now;
   record.lost_at = now + SilenceLimit();
   const bool away = record.state == MemberState::kLost || record.state == MemberState::kDark;
-  if (!away || !InView(record) || SuspectedByQuorum(now, record)) return;
+  if (!away || record.evicted || !InView(record) || SuspectedByQuorum(now, record)) return;
   const bool votes = CurrentView()->Find(record.node)->votes > 0;
   SetState(now, record, votes ? MemberState::kActive : MemberState::kSyncing, "heard again");
 }
@@ -294,6 +294,38 @@ absl::Status Coordinator::Undrain(absl::Time now, NodeId node, const std::string
   Record(DrainRecord{.node = node});
   AddEvent(now, "undrain", node, absl::StrCat("by ", who));
   changed_ = true;
+  Finish(now);
+  return absl::OkStatus();
+}
+
+absl::Status Coordinator::Evict(absl::Time now, NodeId node, bool force, const std::string& who) {
+  Begin(now);
+  auto it = state_.members.find(node);
+  if (it == state_.members.end() || !state_.view || !InView(it->second)) {
+    return absl::NotFoundError(absl::StrCat(
+        "node ", node.value(), " is not in the view; `perigeectl nodes` lists who is"));
+  }
+  MemberRecord& record = it->second;
+  const bool away = !record.stream || record.state == MemberState::kLost;
+  if (force && !away && !record.evicted) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("node ", node.value(), " is heard: evict it without --force"));
+  }
+  std::set<NodeId> others;
+  for (const auto& [other, there] : state_.members) {
+    const bool here = there.stream && there.state != MemberState::kLost && InView(there);
+    if (other != node && here) others.insert(other);
+  }
+  if (!force && !IsQuorum(*state_.view, others)) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "without node ", node.value(), " there is no majority of view ", state_.view->epoch.value(),
+        ": bring the missing back, or fence the dead and evict each of "
+        "them with --force"));
+  }
+  record.evicted = true;
+  record.counted_out = record.counted_out || force;
+  AddEvent(now, "evict", node, absl::StrCat("by ", who, force ? ", by force" : ""));
+  SetState(now, record, MemberState::kLost, absl::StrCat("evicted by ", who));
   Finish(now);
   return absl::OkStatus();
 }

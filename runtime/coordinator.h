@@ -47,9 +47,11 @@ struct MemberRecord {
   bool drain_requested = false;
   absl::Time drain_at = absl::InfinitePast();
   Beat beat;
-  bool leaving = false;  // it said Leave
-  std::string removed;   // an unplanned view left this incarnation out, and why; empty otherwise
-  Epoch installed;       // the latest view it holds, or that was sent on its stream
+  bool leaving = false;      // it said Leave
+  bool evicted = false;      // by an operator: it counts as lost, whatever it says
+  bool counted_out = false;  // by force: its vote does not count any more
+  std::string removed;  // an unplanned view left this incarnation out, and why; empty otherwise
+  Epoch installed;      // the latest view it holds, or that was sent on its stream
   absl::Time install_sent = absl::InfinitePast();
   absl::Time lost_at = absl::InfiniteFuture();  // when its silence becomes a loss
   std::map<NodeId, absl::Time> suspected_by;  // members that cannot hear it, and when they said so
@@ -75,6 +77,7 @@ struct ViewChange {
   bool planned = true;
   std::vector<Member> members;
   std::string reason;
+  std::set<NodeId> counted_out;  // as in ProposalGoal
 };
 struct ViewDecision {
   std::optional<ViewChange> change;
@@ -137,6 +140,11 @@ class Coordinator {
   // Operators. NotFound for a node that was never seen, FailedPrecondition with what to do instead.
   absl::Status Drain(absl::Time now, NodeId node, absl::Time at, const std::string& who);
   absl::Status Undrain(absl::Time now, NodeId node, const std::string& who);
+  // Takes this incarnation out of the view at once, as if it were lost. Without `force` the others
+  // must hold a majority. With it the node's vote is counted out, so that what is left of a view
+  // whose majority died can go on: it must not be heard, and the operator answers for it that it is
+  // fenced. If it did live on the other side of a cut, two jobs would go on as one.
+  absl::Status Evict(absl::Time now, NodeId node, bool force, const std::string& who);
   // What the driver wants remembered of operators' actions and of what it refused: an event
   // "audit".
   void Audit(absl::Time now, std::optional<NodeId> node, const std::string& text) {

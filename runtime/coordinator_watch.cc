@@ -136,7 +136,8 @@ std::optional<ProposalGoal> Coordinator::NextGoal(const ViewDecision& decision) 
   if (decision.change) {
     return ProposalGoal{.planned = decision.change->planned,
                         .members = decision.change->members,
-                        .reason = decision.change->reason};
+                        .reason = decision.change->reason,
+                        .counted_out = decision.change->counted_out};
   }
   if (busy && (proposer_.goal().only_if_begun || !decision.reason.empty())) return std::nullopt;
   if (busy && !proposer_.binding()) {
@@ -165,7 +166,8 @@ void Coordinator::Reconsider(absl::Time now) {
   if (!goal) return;
   if (proposer_.phase() != Proposer::Phase::kIdle) {
     const ProposalGoal& current = proposer_.goal();
-    if (current.planned == goal->planned && current.members == goal->members) return;
+    const bool same_votes = current.counted_out == goal->counted_out;
+    if (current.planned == goal->planned && current.members == goal->members && same_votes) return;
     // A planned view that is about to be decided is not worth a new ballot for another planned one.
     if (proposer_.phase() == Proposer::Phase::kAccepting && current.planned && goal->planned)
       return;

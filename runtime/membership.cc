@@ -11,6 +11,13 @@ bool IsQuorum(const View& view, const std::set<NodeId>& nodes) {
   return 2 * votes > total || (total > 0 && 2 * votes == total && nodes.contains(view.tie_breaker));
 }
 
+View WithoutVotesOf(View view, const std::set<NodeId>& nodes) {
+  for (Member& member : view.members) {
+    if (nodes.contains(member.node)) member.votes = 0;
+  }
+  return view;
+}
+
 Membership::Membership(NodeId self, const Incarnation& incarnation)
     : self_(self), incarnation_(incarnation) {}
 

@@ -28,6 +28,9 @@ namespace perigee {
 // Whether `nodes` hold more than half of the view's votes, or exactly half with the tie-breaker
 // among them. Nodes outside the view count nothing.
 bool IsQuorum(const View& view, const std::set<NodeId>& nodes);
+// The same members, of whom these have no vote: what an operator counts out by force, because they
+// are fenced and will never vote again.
+View WithoutVotesOf(View view, const std::set<NodeId>& nodes);
 
 // What the engine says of itself when it is asked.
 struct LocalProgress {

@@ -86,6 +86,7 @@ void Proposer::Start(const View& view, ProposalGoal goal, std::set<NodeId> live)
   }
   view_ = view;
   goal_ = std::move(goal);
+  electorate_ = WithoutVotesOf(view_, goal_.counted_out);
   live_ = std::move(live);
   NewBallot(view.ballot.round);
 }
@@ -155,7 +156,7 @@ void Proposer::AcceptOrWait(bool patience_over) {
     for (const Member& member : goal_.members) awaited.insert(member.node);
   }
   const bool complete = Includes(answered, awaited);
-  if (!IsQuorum(view_, answered) || (!complete && !patience_over)) return;
+  if (!IsQuorum(electorate_, answered) || (!complete && !patience_over)) return;
   if (goal_.only_if_begun && !binding_) {
     if (complete) return Abandon();
     return NewBallot(0);
@@ -253,7 +254,7 @@ void Proposer::OnAccepted(NodeId node, const Incarnation& incarnation, const Acc
 }
 
 void Proposer::DecideOrWait(bool patience_over) {
-  if (!IsQuorum(view_, accepted_)) return;
+  if (!IsQuorum(electorate_, accepted_)) return;
   // Who has not accepted a planned view has no barrier and may run past its first step in the old
   // one.
   if (goal_.planned && !patience_over && !Includes(accepted_, live_)) return;
@@ -288,6 +289,7 @@ std::optional<Proposal> Proposer::NextDecision() {
 std::string Proposer::Fingerprint() const {
   std::string out;
   AppendFingerprint(static_cast<uint64_t>(phase_), &out);
+  AppendFingerprint(self_.value(), &out);
   AppendFingerprint(incarnation_.high, &out);
   AppendFingerprint(incarnation_.low, &out);
   AppendFingerprint(steps_ahead_now_, &out);
@@ -298,6 +300,8 @@ std::string Proposer::Fingerprint() const {
   goal.view.members = goal_.members;
   AppendFingerprint(goal, &out);
   AppendFingerprint(goal_.only_if_begun, &out);
+  AppendFingerprint(goal_.counted_out.size(), &out);
+  for (NodeId node : goal_.counted_out) AppendFingerprint(node.value(), &out);
   AppendFingerprint(live_.size(), &out);
   for (NodeId node : live_) AppendFingerprint(node.value(), &out);
   AppendFingerprint(promises_.size(), &out);

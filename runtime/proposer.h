@@ -36,6 +36,8 @@ struct ProposalGoal {
   // A coordinator that has just taken over: ends without a decision if no member accepted a value
   // or is frozen.
   bool only_if_begun = false;
+  // By an operator's force: these are fenced, and the majority is one of the others' votes.
+  std::set<NodeId> counted_out = {};
 };
 
 class Proposer {
@@ -98,7 +100,8 @@ class Proposer {
   uint64_t steps_ahead_;
   uint64_t steps_ahead_now_;  // doubled when a member was already further
   Phase phase_ = Phase::kIdle;
-  View view_;  // its members vote
+  View view_;        // its members vote
+  View electorate_;  // view_, without the votes of those that are counted out
   ProposalGoal goal_;
   std::set<NodeId> live_;
   Ballot ballot_;

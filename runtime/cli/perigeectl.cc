@@ -30,6 +30,7 @@ struct Options {
   std::string output = "table";
   bool follow = false;
   uint32_t node = 0;
+  bool force = false;
   std::string at;
   StoreCommandOptions store;
 };
@@ -139,6 +140,11 @@ absl::Status Undrain(const Options& options) {
   return PrintOutcome(options, client.Undrain(NodeId(options.node), Who()));
 }
 
+absl::Status Evict(const Options& options) {
+  PERIGEE_ASSIGN_OR_RETURN(AdminClient client, Connect(options));
+  return PrintOutcome(options, client.Evict(NodeId(options.node), options.force, Who()));
+}
+
 int Main(int argc, char** argv) {
   Options options;
   Program program("perigeectl", "Shows and commands a running Perigee job.",
@@ -182,6 +188,14 @@ int Main(int argc, char** argv) {
       program.AddCommand("undrain", "Lets a drained node in again.",
                          "perigeectl --certs certs undrain 4", [&] { return Undrain(options); });
   undrain.add_option("NODE", options.node, "the node's number")->required()->type_name("");
+  CLI::App& evict = program.AddCommand(
+      "evict", "Takes a node out of the view at once, as if it were lost.",
+      "perigeectl --certs certs evict 4\nperigeectl --certs certs evict 4 --force",
+      [&] { return Evict(options); });
+  evict.add_option("NODE", options.node, "the node's number")->required()->type_name("");
+  evict.add_flag("--force", options.force,
+                 "the majority died, and this node with it: you have made sure that it cannot come "
+                 "back as it was, so its vote counts no more");
   const CertCommands certificates(program, options.output);
   AddStoreCommands(program, options.store, options.output);
   return program.Run(argc, argv);

@@ -155,4 +155,14 @@ absl::StatusOr<std::string> AdminClient::Undrain(NodeId node, const std::string&
   return reply->text();
 }
 
+absl::StatusOr<std::string> AdminClient::Evict(NodeId node, bool force, const std::string& who) {
+  auto request = Versioned<proto::EvictRequest>();
+  request.set_node(node.value());
+  request.set_who(who);
+  request.set_force(force);
+  auto reply = connection_->Ask<proto::DrainReply>(&proto::Admin::Stub::Evict, request);
+  if (!reply.ok()) return reply.status();
+  return reply->text();
+}
+
 }  // namespace perigee

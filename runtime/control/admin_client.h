@@ -46,6 +46,7 @@ class AdminClient {
   absl::StatusOr<std::string> Drain(NodeId node, std::optional<absl::Time> at,
                                     const std::string& who);
   absl::StatusOr<std::string> Undrain(NodeId node, const std::string& who);
+  absl::StatusOr<std::string> Evict(NodeId node, bool force, const std::string& who);
 
  private:
   struct Connection;  // keeps gRPC out of this header

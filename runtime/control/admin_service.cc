@@ -238,4 +238,18 @@ grpc::ServerUnaryReactor* AdminService::Undrain(grpc::CallbackServerContext* con
   });
 }
 
+grpc::ServerUnaryReactor* AdminService::Evict(grpc::CallbackServerContext* context,
+                                              const proto::EvictRequest* request,
+                                              proto::DrainReply* reply) {
+  const std::string who = WhoActs(*context, request->who());
+  return Ask(context, Rpc::kEvict, *request, [=](absl::Time now, Coordinator& coordinator) {
+    const NodeId node(request->node());
+    absl::Status evicted = coordinator.Evict(now, node, request->force(), who);
+    coordinator.Audit(now, node,
+                      AuditText(who, request->force() ? "evict by force" : "evict", evicted));
+    if (evicted.ok()) reply->set_text(DrainText(now, node, coordinator));
+    return evicted;
+  });
+}
+
 }  // namespace perigee

@@ -41,6 +41,9 @@ class AdminService final : public proto::Admin::CallbackService {
   grpc::ServerUnaryReactor* Undrain(grpc::CallbackServerContext* context,
                                     const proto::UndrainRequest* request,
                                     proto::DrainReply* reply) override;
+  grpc::ServerUnaryReactor* Evict(grpc::CallbackServerContext* context,
+                                  const proto::EvictRequest* request,
+                                  proto::DrainReply* reply) override;
 
  private:
   using Answer = std::function<absl::Status(absl::Time now, Coordinator& coordinator)>;

@@ -26,6 +26,7 @@ const std::vector<Rule>& Rules() {
       {Rpc::kEvents, "Events", {Role::kObserver, Role::kOperator}},
       {Rpc::kDrain, "Drain", {Role::kOperator}},
       {Rpc::kUndrain, "Undrain", {Role::kOperator}},
+      {Rpc::kEvict, "Evict", {Role::kOperator}},
   };
   return *rules;
 }

@@ -18,7 +18,17 @@ inline constexpr Role kRoles[] = {Role::kCoordinator, Role::kMember, Role::kOper
                                   Role::kObserver};
 
 // Every RPC of proto/control.proto.
-enum class Rpc : uint8_t { kAttach, kStatus, kNodes, kViews, kOps, kEvents, kDrain, kUndrain };
+enum class Rpc : uint8_t {
+  kAttach,
+  kStatus,
+  kNodes,
+  kViews,
+  kOps,
+  kEvents,
+  kDrain,
+  kUndrain,
+  kEvict
+};
 
 const char* Name(Role role);  // "operator"
 const char* Name(Rpc rpc);    // "Drain"

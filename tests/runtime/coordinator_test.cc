@@ -20,6 +20,39 @@ constexpr int kRounds = 300;
 
 using World = CoordinatorWorld;
 
+// What an operator takes out by hand.
+TEST(Coordinator, EvictTakesOutAMemberThatIsHeard) {
+  World world;
+  world.Found(3);
+  ASSERT_TRUE(world.coordinator->Evict(world.now, NodeId(1), /*force=*/false, "ann").ok());
+  world.Run(absl::Seconds(1));
+  EXPECT_EQ(world.View(), "view 2 {0,2}");
+  EXPECT_THAT(world.Find(1)->removed, ElementsAre(HasSubstr("evicted by ann")));
+  world.Add(1, /*life=*/2);
+  world.Run(absl::Seconds(1));
+  EXPECT_EQ(world.View(), "view 4 {0,1,2}") << "another incarnation may come";
+}
+
+TEST(Coordinator, EvictByForceGoesOnWithoutTheDeadMajority) {
+  World world;
+  world.Found(5);
+  for (uint32_t node : {0, 1, 2}) world.Kill(node);
+  world.Run(absl::Seconds(2));
+  EXPECT_EQ(world.View(), "view 1 {0,1,2,3,4}") << "two of five are no majority";
+  Coordinator& coordinator = *world.coordinator;
+  EXPECT_THAT(std::string(coordinator.Evict(world.now, NodeId(1), false, "ann").message()),
+              HasSubstr("--force"));
+  EXPECT_THAT(std::string(coordinator.Evict(world.now, NodeId(3), true, "ann").message()),
+              HasSubstr("is heard"));
+  EXPECT_TRUE(absl::IsNotFound(coordinator.Evict(world.now, NodeId(7), true, "ann")));
+  ASSERT_TRUE(coordinator.Evict(world.now, NodeId(1), true, "ann").ok());
+  world.Run(absl::Seconds(2));
+  EXPECT_EQ(world.View(), "view 1 {0,1,2,3,4}") << "two of four, without the tie-breaker";
+  ASSERT_TRUE(world.coordinator->Evict(world.now, NodeId(2), true, "ann").ok());
+  world.Run(absl::Seconds(2));
+  EXPECT_EQ(world.View(), "view 2 {3,4}");
+}
+
 // The life of a job, as `perigeectl events` shows it.
 TEST(Coordinator, Transcript) {
   World world;

@@ -77,22 +77,23 @@ Explorer::World Explorer::First() {
   world.crashes = options_.crashes;
   world.rejoins = options_.rejoins;
   world.restarts = options_.coordinator_restarts;
+  world.deputies = options_.deputies;
   Proposal founding{.planned = true};
   founding.view.job = {.high = 1, .low = 1};
   founding.view.epoch = Epoch(1);
-  for (int node = 0; node < kNodes; ++node) {
+  for (int node = 0; node < options_.node_count; ++node) {
     founding.view.members.push_back({.node = NodeId(node), .incarnation = IncarnationOf(node, 1)});
   }
   proposals_.Id("", Proposal());  // number 0 means none
-  world.view = ProposalId(founding);
-  world.decided[1] = world.view;
-  for (int node = 0; node < kNodes; ++node) {
+  world.acting[0] = {.here = true, .life = 1, .view = ProposalId(founding)};
+  world.decided[1] = world.acting[0].view;
+  for (int node = 0; node < options_.node_count; ++node) {
     Membership membership(NodeId(node), IncarnationOf(node, 1));
     membership.OnInstall({founding});
     SetMembership(world.slots[node], membership);
   }
   const Proposer proposer(kCoordinator, {.high = 1, .low = 100}, options_.steps_ahead);
-  world.proposer = proposers_.Id(proposer.Fingerprint(), proposer);
+  world.acting[0].proposer = proposers_.Id(proposer.Fingerprint(), proposer);
   return world;
 }
 
@@ -158,42 +159,42 @@ Explorer::ProposerStep Explorer::StepOf(Proposer proposer) {
   return step;
 }
 
-bool Explorer::Take(World& world, const ProposerStep& step) {
-  bool changed = world.proposer != step.proposer;
-  world.proposer = step.proposer;
+bool Explorer::Take(World& world, int who, const ProposerStep& step) {
+  Acting& acting = world.acting[who];
+  bool changed = acting.proposer != step.proposer;
+  acting.proposer = step.proposer;
   for (uint32_t id : step.posts) changed = Post(world, id) || changed;
-  if (step.probe_ended) world.took_over = false;
+  if (step.probe_ended) acting.took_over = false;
   if (step.decision == 0) return changed;
   ++result_.decisions;
   const Proposal& decision = proposals_[step.decision];
-  CheckDecision(world, decision, step.ballot);
+  CheckDecision(world, who, decision, step.ballot);
   const uint64_t epoch = decision.view.epoch.value();
   PERIGEE_CHECK(epoch < kEpochsMax);
   if (world.decided[epoch] != 0 && world.decided[epoch] != step.decision) {
     Violation(absl::StrCat("two views were decided for epoch ", epoch));
   }
   world.decided[epoch] = step.decision;
-  SendInstalls(world, decision, proposals_[world.view].view);
-  world.view = step.decision;
-  world.took_over = false;
+  SendInstalls(world, decision, proposals_[acting.view].view);
+  acting.view = step.decision;
+  acting.took_over = false;
   return true;
 }
 
 // Takes out what can never have an effect again, so that worlds that differ in nothing else are
 // one.
 void Explorer::Prune(World& world) const {
-  const Proposer& proposer = proposers_[world.proposer];
+  const auto awaited = [&](const MemberMessage& answer) {
+    const bool promise = std::holds_alternative<Promise>(answer);
+    const auto phase = promise ? Proposer::Phase::kPreparing : Proposer::Phase::kAccepting;
+    return std::any_of(world.acting.begin(), world.acting.end(), [&](const Acting& acting) {
+      return acting.here && proposers_[acting.proposer].phase() == phase &&
+             proposers_[acting.proposer].ballot() == BallotOf(answer);
+    });
+  };
   std::erase_if(world.messages, [&](uint32_t id) {
     const Message& message = messages_[id];
-    if (const auto* promise = std::get_if<Promise>(&message.up);
-        !message.to_member && promise != nullptr) {
-      return proposer.phase() != Proposer::Phase::kPreparing ||
-             promise->ballot != proposer.ballot();
-    }
-    if (!message.to_member) {
-      return proposer.phase() != Proposer::Phase::kAccepting ||
-             std::get<Accepted>(message.up).ballot != proposer.ballot();
-    }
+    if (!message.to_member) return !awaited(message.up);
     const int node = static_cast<int>(message.node.value());
     const Slot& slot = world.slots[node];
     if (!slot.alive || slot.out || message.incarnation != IncarnationOf(node, slot.incarnation))
@@ -211,9 +212,11 @@ void Explorer::Prune(World& world) const {
 bool Explorer::Deliver(World& world, uint32_t id) {
   const Message& message = messages_[id];
   if (message.to_member) return DeliverToMember(world, id);
-  auto [it, added] = proposer_steps_.try_emplace({world.proposer, id});
+  const int who = BallotOf(message.up).proposer == kCoordinator ? 0 : 1;
+  if (!world.acting[who].here) return false;
+  auto [it, added] = proposer_steps_.try_emplace({world.acting[who].proposer, id});
   if (added) {
-    Proposer proposer = proposers_[world.proposer];
+    Proposer proposer = ProposerOf(world, who);
     if (const auto* promise = std::get_if<Promise>(&message.up)) {
       Promise seen = *promise;
       if (options_.bug == PlantedBug::kAcceptedValueIgnored) seen.accepted.reset();
@@ -222,14 +225,14 @@ bool Explorer::Deliver(World& world, uint32_t id) {
       const Accepted& accepted = std::get<Accepted>(message.up);
       proposer.OnAccepted(message.node, message.incarnation, accepted);
       if (options_.bug == PlantedBug::kVoteCountedTwice && accepted.granted) {
-        const NodeId other((message.node.value() + 1) % kNodes);
+        const NodeId other((message.node.value() + 1) % options_.node_count);
         const Member* member = proposer.view().Find(other);
         if (member != nullptr) proposer.OnAccepted(other, member->incarnation, accepted);
       }
     }
     it->second = StepOf(std::move(proposer));
   }
-  return Take(world, it->second);
+  return Take(world, who, it->second);
 }
 
 bool Explorer::DeliverToMember(World& world, uint32_t id) {

@@ -1,7 +1,8 @@
-// Every state that a small world of members and one coordinator can reach, within stated bounds:
-// each message may be lost, repeated and overtaken, members and the coordinator crash at any
-// instant and come back as another incarnation, anybody may be suspected wrongly, and a toy engine
-// starts, computes and delivers ops meanwhile.
+// Every state that a small world of members and one or two proposers can reach, within stated
+// bounds: each message may be lost, repeated and overtaken, members and the coordinator crash at
+// any instant and come back as another incarnation, a member may act for the coordinator (deputy.h)
+// while that one goes on, anybody may be suspected wrongly, and a toy engine starts, computes and
+// delivers ops meanwhile.
 //
 //   Explorer explorer({.step_count = 2, .unplanned = true, .ballots = 3, .crashes = 1});
 //   ExplorerResult result = explorer.Run();      // result.violation is empty, or a sentence and
@@ -33,7 +34,9 @@
 namespace perigee {
 
 constexpr NodeId kCoordinator(99);
-constexpr int kNodes = 3;
+constexpr NodeId kDeputy(98);
+constexpr int kNodesMax = 4;
+constexpr int kActingMax = 2;  // the coordinator, and a deputy
 constexpr int kStepsMax = 3;
 constexpr int kEpochsMax = 16;
 
@@ -45,21 +48,24 @@ enum class PlantedBug : uint8_t {
   kFrozenDelivers,        // a frozen member goes on delivering
   kBarrierIgnored,        // a step behind the barrier is started
   kAmnesia,               // an acceptor comes back without memory, as the same incarnation
-  kFrozenForEver,         // a coordinator that takes over does not end what was begun
+  kFrozenForEver,         // a coordinator does not end what was begun: neither when it takes over
+  kUndecidedIgnored,      // nor when a member says that something is undecided
 };
 
 struct ExplorerOptions {
+  int node_count = 3;
   int step_count = 2;  // ops to run, one per step
   // What the coordinator may propose, for no reason at all.
   bool unplanned = false;
   bool planned = false;
-  uint32_t removable = 7;  // the nodes that it may want to take out, one bit each
+  uint32_t removable = 15;  // the nodes that it may want to take out, one bit each
   int steps_ahead = 0;
   // Bounds.
   int ballots = 3;  // begun by choice or by impatience
   int crashes = 0;  // of members
   int rejoins = 0;  // crashed members that come back as another incarnation
   int coordinator_restarts = 0;
+  int deputies = 0;  // how often a member begins to act for the coordinator
   uint64_t states_max = 50'000'000;  // a run that reaches it did not explore everything
   // One state in so many is continued without further faults, and must come to rest.
   uint64_t continue_one_in = 64;
@@ -118,18 +124,23 @@ class Explorer {
     uint32_t membership = 0;
     std::array<ToyOp, kStepsMax> ops;
   };
-  struct World {
-    std::array<Slot, kNodes> slots;
-    uint32_t proposer = 0;
-    uint32_t view = 0;  // the proposal that the coordinator knows as the latest decided one
-    uint8_t coordinator = 1;
+  // The coordinator, or who acts for it.
+  struct Acting {
+    bool here = false;
     bool took_over = false;
-    uint8_t ballots = 0, crashes = 0, rejoins = 0, restarts = 0;  // left
+    uint8_t life = 0;
+    uint32_t proposer = 0;
+    uint32_t view = 0;  // the proposal that it knows as the latest decided one
+  };
+  struct World {
+    std::array<Slot, kNodesMax> slots;
+    std::array<Acting, kActingMax> acting;
+    uint8_t ballots = 0, crashes = 0, rejoins = 0, restarts = 0, deputies = 0;  // left
     // By step and epoch, the nodes that gave their contribution.
     std::array<std::array<uint8_t, kEpochsMax>, kStepsMax> given{};
     // Ghosts: what was decided, and what each life of a node delivered (the epoch, 0 for nothing).
     std::array<uint32_t, kEpochsMax> decided{};
-    std::array<std::array<std::array<uint8_t, kStepsMax>, 2>, kNodes> delivered{};
+    std::array<std::array<std::array<uint8_t, kStepsMax>, 2>, kNodesMax> delivered{};
     std::vector<uint32_t> messages;  // sorted
   };
   struct Message {
@@ -164,12 +175,14 @@ class Explorer {
       kPropose,
       kPatience,
       kTakeOver,
-      kLearn
+      kLearn,
+      kHearUndecided
     };
     Kind kind = kDeliver;
     uint32_t what = 0;  // the message, the number of the goal, the nodes that are heard
     int node = 0;
     int step = 0;
+    int who = 0;  // 0: the coordinator, 1: the deputy
   };
 
   World First();
@@ -181,13 +194,14 @@ class Explorer {
   bool Post(World& world, uint32_t message);
   // Sends what the proposer has to say, and adopts what it decided.
   ProposerStep StepOf(Proposer proposer);
-  bool Take(World& world, const ProposerStep& step);
+  bool Take(World& world, int who, const ProposerStep& step);
   void SendInstalls(World& world, const Proposal& proposal, const View& before);
   void Prune(World& world) const;
 
   // Everything that can happen next (membership_explorer_search.cc), and what it does: false if
   // nothing changes.
   std::vector<Action> Actions(const World& world) const;
+  void AppendActions(const World& world, int who, std::vector<Action>* actions) const;
   bool Act(World& world, const Action& action);
   std::string Describe(const Action& action) const;
   bool Deliver(World& world, uint32_t id);
@@ -200,22 +214,31 @@ class Explorer {
   bool Rejoin(World& world, int node);
   // Leavers register too, with the view before; a coordinator tells them of the next one.
   const View& ViewBefore(const World& world, const View& view) const;
-  bool TakeOver(World& world, uint32_t heard);
-  bool Learn(World& world, int node);
-  std::vector<ProposalGoal> Goals(const World& world) const;
-  void Propose(World& world, const ProposalGoal& goal);
+  bool TakeOver(World& world, int who, uint32_t heard);
+  bool Learn(World& world, int who, int node);
+  bool HearUndecided(World& world, int who, int node);
+  std::vector<ProposalGoal> Goals(const World& world, int who) const;
+  void Propose(World& world, int who, const ProposalGoal& goal);
+  const Proposer& ProposerOf(const World& world, int who) const {
+    return proposers_[world.acting[who].proposer];
+  }
+  const Proposal& LatestOf(const World& world, int who) const {
+    return proposals_[world.acting[who].view];
+  }
 
   // Invariants; the first violation is kept.
-  void CheckDecision(const World& world, const Proposal& proposal, const Ballot& ballot);
+  void CheckDecision(const World& world, int who, const Proposal& proposal, const Ballot& ballot);
   void CheckDeliveries(const World& world);
-  // Goes on fairly and without further faults until everything rests.
-  void CheckContinuation(World world, bool break_streams);
-  bool ContinueOnce(World& world);
-  void BreakStreams(World& world);
-  bool AtRest(const World& world);
-  bool Here(const World& world, const Member& member) const;
-  bool LeftTooEarly(const World& world, int node) const;
-  std::optional<ProposalGoal> FairGoal(World& world);
+  // Goes on fairly and without further faults until everything rests. Of those who act, `who` goes
+  // on and the other gives way.
+  void CheckContinuation(World world, int who, bool break_streams);
+  void CheckContinuations(const World& world);
+  bool ContinueOnce(World& world, int who);
+  void BreakStreams(World& world, int who);
+  bool AtRest(const World& world, int who);
+  bool Here(const World& world, int who, const Member& member) const;
+  bool LeftTooEarly(const World& world, int who, int node) const;
+  std::optional<ProposalGoal> FairGoal(World& world, int who);
   void Violation(const std::string& text);
 
   static std::array<uint64_t, 2> Key(const World& world);

@@ -17,8 +17,9 @@ void Explorer::Violation(const std::string& text) {
   if (result_.violation.empty()) result_.violation = text;
 }
 
-void Explorer::CheckDecision(const World& world, const Proposal& proposal, const Ballot& ballot) {
-  const View& before = proposals_[world.view].view;
+void Explorer::CheckDecision(const World& world, int who, const Proposal& proposal,
+                             const Ballot& ballot) {
+  const View& before = LatestOf(world, who).view;
   std::set<NodeId> granted;
   for (uint32_t id : world.messages) {
     const Message& message = messages_[id];
@@ -73,7 +74,7 @@ void Explorer::CheckDeliveries(const World& world) {
 
 // ---- Going on without faults. ----
 
-bool Explorer::Here(const World& world, const Member& member) const {
+bool Explorer::Here(const World& world, int who, const Member& member) const {
   const int node = static_cast<int>(member.node.value());
   const Slot& slot = world.slots[node];
   if (!slot.alive || slot.out || member.incarnation != IncarnationOf(node, slot.incarnation))
@@ -82,7 +83,7 @@ bool Explorer::Here(const World& world, const Member& member) const {
   // another one.
   const auto& installed = memberships_[slot.membership].installed();
   uint64_t known = installed ? installed->view.epoch.value() : 0;
-  const uint64_t latest = proposals_[world.view].view.epoch.value();
+  const uint64_t latest = LatestOf(world, who).view.epoch.value();
   bool progress = true;
   while (progress && known > 0 && known + 1 < latest) {
     progress = std::any_of(world.messages.begin(), world.messages.end(), [&](uint32_t id) {
@@ -98,8 +99,8 @@ bool Explorer::Here(const World& world, const Member& member) const {
 
 // Whether an op of an earlier view waits at this node for somebody who is neither in the view nor
 // finishing.
-bool Explorer::LeftTooEarly(const World& world, int node) const {
-  const View& view = proposals_[world.view].view;
+bool Explorer::LeftTooEarly(const World& world, int who, int node) const {
+  const View& view = LatestOf(world, who).view;
   const auto gone = [&](const Member& member) {
     const int there = static_cast<int>(member.node.value());
     const Slot& slot = world.slots[there];
@@ -118,26 +119,26 @@ bool Explorer::LeftTooEarly(const World& world, int node) const {
 }
 
 // The coordinator's rules (coordinator_watch.cc, NextGoal) without time.
-std::optional<ProposalGoal> Explorer::FairGoal(World& world) {
-  const View& view = proposals_[world.view].view;
-  Proposer proposer = proposers_[world.proposer];
+std::optional<ProposalGoal> Explorer::FairGoal(World& world, int who) {
+  const View& view = LatestOf(world, who).view;
+  Proposer proposer = ProposerOf(world, who);
   const bool busy = proposer.phase() != Proposer::Phase::kIdle;
   ProposalGoal goal{.planned = false};
   bool missing = false;
   for (const Member& member : view.members) {
-    const bool here = Here(world, member);
+    const bool here = Here(world, who, member);
     missing = missing || !here;
     if (here && member.votes > 0) goal.members.push_back(member);
-    missing = missing || (here && LeftTooEarly(world, static_cast<int>(member.node.value())));
+    missing = missing || (here && LeftTooEarly(world, who, static_cast<int>(member.node.value())));
   }
   if (!missing) {
     if (busy && proposer.goal().only_if_begun) return std::nullopt;
     if (busy && !proposer.binding()) {
       proposer.Abandon();
-      Take(world, StepOf(std::move(proposer)));
+      Take(world, who, StepOf(std::move(proposer)));
       return std::nullopt;
     }
-    if (!busy && !world.took_over) return std::nullopt;
+    if (!busy && !world.acting[who].took_over) return std::nullopt;
     goal = {.planned = true, .members = view.members, .only_if_begun = !busy};
   }
   if (goal.members.empty()) return std::nullopt;
@@ -153,29 +154,32 @@ std::optional<ProposalGoal> Explorer::FairGoal(World& world) {
 
 // All streams break and are made again: what was on its way is lost, and the coordinator sends what
 // it would.
-void Explorer::BreakStreams(World& world) {
+void Explorer::BreakStreams(World& world, int who) {
   // Acceptances stay for CheckDecision; the ones that were counted already count no more.
   std::erase_if(world.messages, [&](uint32_t id) {
     return messages_[id].to_member || !std::holds_alternative<Accepted>(messages_[id].up);
   });
-  const Proposal proposal = proposals_[world.view];
+  const Proposal proposal = LatestOf(world, who);
   SendInstalls(world, proposal, ViewBefore(world, proposal.view));
-  Proposer proposer = proposers_[world.proposer];
+  Proposer proposer = ProposerOf(world, who);
   for (const Member& member : proposal.view.members) proposer.Resend(member.node);
-  Take(world, StepOf(std::move(proposer)));
+  Take(world, who, StepOf(std::move(proposer)));
 }
 
-bool Explorer::ContinueOnce(World& world) {
-  if (std::optional<ProposalGoal> goal = FairGoal(world)) Propose(world, *goal);
+bool Explorer::ContinueOnce(World& world, int who) {
+  if (std::optional<ProposalGoal> goal = FairGoal(world, who)) Propose(world, who, *goal);
   bool any = false;
   for (bool changed = true; changed && result_.violation.empty();) {
     const auto before = Key(world);
-    for (int node = 0; node < kNodes; ++node) Learn(world, node);
+    for (int node = 0; node < options_.node_count; ++node) {
+      Learn(world, who, node);
+      HearUndecided(world, who, node);
+    }
     const std::vector<uint32_t> messages = world.messages;
     for (uint32_t id : messages) {
       if (std::binary_search(world.messages.begin(), world.messages.end(), id)) Deliver(world, id);
     }
-    for (int node = 0; node < kNodes; ++node) {
+    for (int node = 0; node < options_.node_count; ++node) {
       Start(world, node);
       for (int step = 0; step < options_.step_count; ++step) Hold(world, node, step);
     }
@@ -186,11 +190,12 @@ bool Explorer::ContinueOnce(World& world) {
   return any;
 }
 
-bool Explorer::AtRest(const World& world) {
-  const View& view = proposals_[world.view].view;
-  if (proposers_[world.proposer].phase() != Proposer::Phase::kIdle || world.took_over) return false;
+bool Explorer::AtRest(const World& world, int who) {
+  const View& view = LatestOf(world, who).view;
+  const bool idle = ProposerOf(world, who).phase() == Proposer::Phase::kIdle;
+  if (!idle || world.acting[who].took_over) return false;
   for (const Member& member : view.members) {
-    if (!Here(world, member)) return false;
+    if (!Here(world, who, member)) return false;
     const Slot& slot = world.slots[member.node.value()];
     const Membership& membership = memberships_[slot.membership];
     if (membership.installed()->view != view || membership.frozen() || membership.barrier())
@@ -204,26 +209,35 @@ bool Explorer::AtRest(const World& world) {
   return true;
 }
 
-void Explorer::CheckContinuation(World world, bool break_streams) {
+void Explorer::CheckContinuations(const World& world) {
+  for (int who = 0; who < kActingMax; ++who) {
+    if (!world.acting[who].here) continue;
+    CheckContinuation(world, who, /*break_streams=*/false);
+    CheckContinuation(world, who, /*break_streams=*/true);
+  }
+}
+
+void Explorer::CheckContinuation(World world, int who, bool break_streams) {
   ++result_.continued;
-  if (break_streams) BreakStreams(world);
+  world.acting[1 - who].here = false;
+  if (break_streams) BreakStreams(world, who);
   for (int round = 0; round < kContinueRoundsMax && result_.violation.empty(); ++round) {
-    if (AtRest(world)) return;
+    if (AtRest(world, who)) return;
     // Without a majority there is nothing but to wait.
     std::set<NodeId> here;
-    const View& view = proposals_[world.view].view;
+    const View& view = LatestOf(world, who).view;
     for (const Member& member : view.members) {
-      if (Here(world, member)) here.insert(member.node);
+      if (Here(world, who, member)) here.insert(member.node);
     }
     if (!IsQuorum(view, here)) return;
-    if (ContinueOnce(world)) continue;
-    Proposer proposer = proposers_[world.proposer];
+    if (ContinueOnce(world, who)) continue;
+    Proposer proposer = ProposerOf(world, who);
     proposer.OnPatienceOver();
-    Take(world, StepOf(std::move(proposer)));
+    Take(world, who, StepOf(std::move(proposer)));
     CheckDeliveries(world);
   }
   std::string text = absl::StrCat("no rest ", break_streams ? "with new streams" : "", ":");
-  for (int node = 0; node < kNodes; ++node) {
+  for (int node = 0; node < options_.node_count; ++node) {
     const Slot& slot = world.slots[node];
     const Membership& membership = memberships_[slot.membership];
     absl::StrAppend(&text, "\n  node ", node, slot.alive ? "" : " dead", slot.out ? " out" : "",
@@ -234,8 +248,14 @@ void Explorer::CheckContinuation(World world, bool break_streams) {
       absl::StrAppend(&text, " op ", op.phase, "/", op.epoch, op.finishing ? "f" : "");
     }
   }
-  absl::StrAppend(&text, "\n  coordinator: ", ToString(proposals_[world.view].view), " phase ",
-                  static_cast<int>(proposers_[world.proposer].phase()));
+  const Proposer& proposer = ProposerOf(world, who);
+  absl::StrAppend(
+      &text, who == 0 ? "\n  coordinator: " : "\n  deputy: ", ToString(LatestOf(world, who).view),
+      " phase ", static_cast<int>(proposer.phase()), " ballot ", proposer.ballot().round,
+      world.acting[who].took_over ? " took over" : "", proposer.binding() ? " binding" : "");
+  for (uint32_t id : world.messages) {
+    absl::StrAppend(&text, "\n  on its way: ", Describe({.kind = Action::kDeliver, .what = id}));
+  }
   Violation(text);
 }
 

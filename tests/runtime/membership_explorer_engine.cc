@@ -134,10 +134,10 @@ const View& Explorer::ViewBefore(const World& world, const View& view) const {
   return proposals_[world.decided[view.epoch.value() - 1]].view;
 }
 
-bool Explorer::TakeOver(World& world, uint32_t heard) {
+bool Explorer::TakeOver(World& world, int who, uint32_t heard) {
   const Proposal* latest = nullptr;
   std::set<NodeId> nodes;
-  for (int node = 0; node < kNodes; ++node) {
+  for (int node = 0; node < options_.node_count; ++node) {
     const Slot& slot = world.slots[node];
     if ((heard >> node & 1) == 0) continue;
     if (!slot.alive || slot.out) return false;
@@ -146,7 +146,7 @@ bool Explorer::TakeOver(World& world, uint32_t heard) {
     if (latest == nullptr || installed->view.epoch > latest->view.epoch) latest = &*installed;
   }
   if (latest == nullptr) return false;
-  for (int node = 0; node < kNodes; ++node) {
+  for (int node = 0; node < options_.node_count; ++node) {
     const Incarnation incarnation = IncarnationOf(node, world.slots[node].incarnation);
     if ((heard >> node & 1) != 0 && latest->view.Contains(NodeId(node), incarnation)) {
       nodes.insert(NodeId(node));
@@ -154,33 +154,57 @@ bool Explorer::TakeOver(World& world, uint32_t heard) {
   }
   if (!IsQuorum(latest->view, nodes)) return false;
   const Proposal view = *latest;
-  --world.restarts;
-  ++world.coordinator;
-  world.view = ProposalId(view);
-  world.took_over = options_.bug != PlantedBug::kFrozenForEver;
+  --(who == 0 ? world.restarts : world.deputies);
+  Acting& acting = world.acting[who];
+  acting = {.here = true,
+            .took_over = options_.bug != PlantedBug::kFrozenForEver,
+            .life = static_cast<uint8_t>(acting.life + 1),
+            .view = ProposalId(view)};
   // The streams to its predecessor are closed; what was not read from them before is lost.
+  const NodeId name = who == 0 ? kCoordinator : kDeputy;
   std::erase_if(world.messages, [&](uint32_t id) {
-    return messages_[id].to_member && !std::holds_alternative<Install>(messages_[id].down);
+    const CoordinatorMessage& down = messages_[id].down;
+    const auto* prepare = std::get_if<Prepare>(&down);
+    const auto* accept = std::get_if<Accept>(&down);
+    if (!messages_[id].to_member) return false;
+    return (prepare != nullptr && prepare->ballot.proposer == name) ||
+           (accept != nullptr && accept->ballot.proposer == name);
   });
   SendInstalls(world, view, ViewBefore(world, view.view));
-  const Proposer proposer(kCoordinator, {.high = 1, .low = 99u + world.coordinator},
-                          options_.steps_ahead);
-  world.proposer = proposers_.Id(proposer.Fingerprint(), proposer);
+  const Proposer proposer(name, {.high = 1, .low = 99u + acting.life}, options_.steps_ahead);
+  acting.proposer = proposers_.Id(proposer.Fingerprint(), proposer);
   return true;
 }
 
-bool Explorer::Learn(World& world, int node) {
+bool Explorer::Learn(World& world, int who, int node) {
   const Slot& slot = world.slots[node];
-  if (!slot.alive || slot.out) return false;
+  Acting& acting = world.acting[who];
+  if (!acting.here || !slot.alive || slot.out) return false;
   const auto& installed = memberships_[slot.membership].installed();
-  if (!installed || installed->view.epoch <= proposals_[world.view].view.epoch) return false;
+  if (!installed || installed->view.epoch <= proposals_[acting.view].view.epoch) return false;
   const Proposal view = *installed;
-  Proposer proposer = proposers_[world.proposer];
+  Proposer proposer = proposers_[acting.proposer];
   proposer.Forget();
-  world.view = ProposalId(view);
-  world.took_over = options_.bug != PlantedBug::kFrozenForEver;
+  acting.view = ProposalId(view);
+  acting.took_over = options_.bug != PlantedBug::kFrozenForEver;
   SendInstalls(world, view, ViewBefore(world, view.view));
-  world.proposer = proposers_.Id(proposer.Fingerprint(), proposer);
+  acting.proposer = proposers_.Id(proposer.Fingerprint(), proposer);
+  return true;
+}
+
+// Coordinator::OnBeat: a member waits for the end of something that nobody else may end.
+bool Explorer::HearUndecided(World& world, int who, int node) {
+  const Slot& slot = world.slots[node];
+  Acting& acting = world.acting[who];
+  if (!acting.here || acting.took_over || !slot.alive || slot.out) return false;
+  const bool deaf =
+      options_.bug == PlantedBug::kUndecidedIgnored || options_.bug == PlantedBug::kFrozenForEver;
+  if (deaf) return false;
+  if (proposers_[acting.proposer].phase() != Proposer::Phase::kIdle) return false;
+  const Membership& membership = memberships_[slot.membership];
+  if (!membership.undecided()) return false;
+  if (membership.installed()->view.epoch != proposals_[acting.view].view.epoch) return false;
+  acting.took_over = true;
   return true;
 }
 

@@ -24,8 +24,9 @@ void AppendBytes(const T& value, std::string* out) {
 
 // ---- What can happen. ----
 
-std::vector<ProposalGoal> Explorer::Goals(const World& world) const {
-  const View& view = proposals_[world.view].view;
+std::vector<ProposalGoal> Explorer::Goals(const World& world, int who) const {
+  if (!world.acting[who].here) return {};
+  const View& view = LatestOf(world, who).view;
   std::vector<ProposalGoal> goals;
   for (const Member& removed : view.members) {
     if ((options_.removable >> removed.node.value() & 1) == 0) continue;
@@ -42,7 +43,7 @@ std::vector<ProposalGoal> Explorer::Goals(const World& world) const {
     if (options_.unplanned) goals.push_back(std::move(unplanned));
     if (options_.planned) goals.push_back(std::move(planned));
   }
-  for (int node = 0; node < kNodes; ++node) {
+  for (int node = 0; node < options_.node_count; ++node) {
     const Slot& slot = world.slots[node];
     const Member* member = view.Find(NodeId(node));
     if (!slot.alive || slot.out || slot.incarnation == 1) continue;
@@ -57,29 +58,29 @@ std::vector<ProposalGoal> Explorer::Goals(const World& world) const {
               [](const Member& a, const Member& b) { return a.node < b.node; });
     goals.push_back(std::move(goal));
   }
-  const Proposer& proposer = proposers_[world.proposer];
-  const bool busy = proposer.phase() != Proposer::Phase::kIdle;
+  const bool busy = ProposerOf(world, who).phase() != Proposer::Phase::kIdle;
   if (options_.unplanned) goals.push_back({.planned = false, .members = view.members});
-  if (world.took_over || busy) {
+  if (world.acting[who].took_over || busy) {
     goals.push_back({.planned = true, .members = view.members, .only_if_begun = !busy});
   }
   return goals;
 }
 
-void Explorer::Propose(World& world, const ProposalGoal& goal) {
+void Explorer::Propose(World& world, int who, const ProposalGoal& goal) {
   std::set<NodeId> live;
-  for (const Member& member : proposals_[world.view].view.members) {
+  const View& view = LatestOf(world, who).view;
+  for (const Member& member : view.members) {
     if (world.slots[member.node.value()].alive) live.insert(member.node);
   }
-  Proposer proposer = proposers_[world.proposer];
-  proposer.Start(proposals_[world.view].view, goal, live);
-  Take(world, StepOf(std::move(proposer)));
+  Proposer proposer = ProposerOf(world, who);
+  proposer.Start(view, goal, live);
+  Take(world, who, StepOf(std::move(proposer)));
 }
 
 std::vector<Explorer::Action> Explorer::Actions(const World& world) const {
   std::vector<Action> actions;
   for (uint32_t id : world.messages) actions.push_back({.kind = Action::kDeliver, .what = id});
-  for (int node = 0; node < kNodes; ++node) {
+  for (int node = 0; node < options_.node_count; ++node) {
     actions.push_back({.kind = Action::kStart, .node = node});
     for (int step = 0; step < options_.step_count; ++step) {
       actions.push_back({.kind = Action::kHold, .node = node, .step = step});
@@ -89,19 +90,34 @@ std::vector<Explorer::Action> Explorer::Actions(const World& world) const {
     if (!slot.alive && slot.incarnation == 1 && world.rejoins > 0) {
       actions.push_back({.kind = Action::kRejoin, .node = node});
     }
-    actions.push_back({.kind = Action::kLearn, .node = node});
   }
-  const uint32_t goal_count = world.ballots > 0 ? static_cast<uint32_t>(Goals(world).size()) : 0;
-  for (uint32_t i = 0; i < goal_count; ++i)
-    actions.push_back({.kind = Action::kPropose, .what = i});
-  const bool busy = proposers_[world.proposer].phase() != Proposer::Phase::kIdle;
-  if (busy && world.ballots > 0) actions.push_back({.kind = Action::kPatience});
-  if (world.restarts > 0) {
-    for (uint32_t heard = 1; heard < 1u << kNodes; ++heard) {
-      actions.push_back({.kind = Action::kTakeOver, .what = heard});
+  for (int who = 0; who < kActingMax; ++who) AppendActions(world, who, &actions);
+  return actions;
+}
+
+// What the coordinator, or who acts for it, may do.
+void Explorer::AppendActions(const World& world, int who, std::vector<Action>* actions) const {
+  const Acting& acting = world.acting[who];
+  if ((who == 0 ? world.restarts : world.deputies) > 0) {
+    for (uint32_t heard = 1; heard < 1u << options_.node_count; ++heard) {
+      actions->push_back({.kind = Action::kTakeOver, .what = heard, .who = who});
     }
   }
-  return actions;
+  if (!acting.here) return;
+  for (int node = 0; node < options_.node_count; ++node) {
+    actions->push_back({.kind = Action::kLearn, .node = node, .who = who});
+    // Without a second proposer there is nothing that it did not begin itself.
+    if (options_.deputies == 0) continue;
+    actions->push_back({.kind = Action::kHearUndecided, .node = node, .who = who});
+  }
+  if (world.ballots == 0) return;
+  const uint32_t goal_count = static_cast<uint32_t>(Goals(world, who).size());
+  for (uint32_t i = 0; i < goal_count; ++i) {
+    actions->push_back({.kind = Action::kPropose, .what = i, .who = who});
+  }
+  if (ProposerOf(world, who).phase() != Proposer::Phase::kIdle) {
+    actions->push_back({.kind = Action::kPatience, .who = who});
+  }
 }
 
 bool Explorer::Act(World& world, const Action& action) {
@@ -120,28 +136,31 @@ bool Explorer::Act(World& world, const Action& action) {
       --world.rejoins;
       return Rejoin(world, action.node);
     case Action::kPropose: {
-      const ProposalGoal goal = Goals(world)[action.what];
+      const ProposalGoal goal = Goals(world, action.who)[action.what];
       --world.ballots;
-      Propose(world, goal);
+      Propose(world, action.who, goal);
       return true;
     }
     case Action::kPatience: {
       --world.ballots;
-      Proposer proposer = proposers_[world.proposer];
+      Proposer proposer = ProposerOf(world, action.who);
       proposer.OnPatienceOver();
-      Take(world, StepOf(std::move(proposer)));
+      Take(world, action.who, StepOf(std::move(proposer)));
       return true;
     }
     case Action::kTakeOver:
-      return TakeOver(world, action.what);
+      return TakeOver(world, action.who, action.what);
     case Action::kLearn:
-      return Learn(world, action.node);
+      return Learn(world, action.who, action.node);
+    case Action::kHearUndecided:
+      return HearUndecided(world, action.who, action.node);
   }
   return false;
 }
 
 std::string Explorer::Describe(const Action& action) const {
   const std::string node = absl::StrCat("node ", action.node);
+  const std::string who = action.who == 0 ? "the coordinator" : "the deputy";
   switch (action.kind) {
     case Action::kStart:
       return node + " starts its next step";
@@ -152,13 +171,15 @@ std::string Explorer::Describe(const Action& action) const {
     case Action::kRejoin:
       return node + " starts again";
     case Action::kPropose:
-      return absl::StrCat("goal ", action.what, " is proposed");
+      return absl::StrCat(who, " proposes goal ", action.what);
     case Action::kPatience:
-      return "patience is over";
+      return who + " has no patience any more";
     case Action::kTakeOver:
-      return absl::StrCat("the coordinator starts again and hears nodes ", action.what);
+      return absl::StrCat(who, " starts and hears nodes ", action.what);
     case Action::kLearn:
-      return "the coordinator learns the view of " + node;
+      return who + " learns the view of " + node;
+    case Action::kHearUndecided:
+      return who + " hears that something is undecided at " + node;
     case Action::kDeliver:
       break;
   }
@@ -189,10 +210,15 @@ std::array<uint64_t, 2> Explorer::Key(const World& world) {
       AppendBytes(op.stable, &key);
     }
   }
-  AppendBytes(world.proposer, &key);
-  AppendBytes(world.view, &key);
-  for (uint8_t count : {world.coordinator, uint8_t{world.took_over}, world.ballots, world.crashes,
-                        world.rejoins, world.restarts}) {
+  for (const Acting& acting : world.acting) {
+    AppendBytes(acting.here, &key);
+    AppendBytes(acting.took_over, &key);
+    AppendBytes(acting.life, &key);
+    AppendBytes(acting.proposer, &key);
+    AppendBytes(acting.view, &key);
+  }
+  for (uint8_t count :
+       {world.ballots, world.crashes, world.rejoins, world.restarts, world.deputies}) {
     AppendBytes(count, &key);
   }
   AppendBytes(world.given, &key);
@@ -215,10 +241,7 @@ ExplorerResult Explorer::Run() {
     if (!visited_.insert(key).second) return;
     ++result_.states;
     CheckDeliveries(world);
-    if (key[0] % options_.continue_one_in == 0) {
-      CheckContinuation(world, false);
-      CheckContinuation(world, true);
-    }
+    if (key[0] % options_.continue_one_in == 0) CheckContinuations(world);
     std::vector<Action> actions = Actions(world);
     stack.push_back({std::move(world), std::move(actions), 0});
   };
@@ -264,7 +287,7 @@ ExplorerResult Explorer::Walk(uint64_t seed, int walks, int actions) {
       result_.states += visited_.insert(Key(world)).second ? 1 : 0;
       CheckDeliveries(world);
     }
-    if (result_.violation.empty()) CheckContinuation(world, rng.Bernoulli(0.5));
+    if (result_.violation.empty()) CheckContinuations(world);
     if (!result_.violation.empty()) {
       absl::StrAppend(&result_.violation, way);
       break;

@@ -67,20 +67,64 @@ TEST(MembershipExplorer, RejoinAsAnotherIncarnation) {
                             .continue_one_in = 1000});
 }
 
+// Two proposers for one epoch; and a member that begins something and is not heard of again.
+TEST(MembershipExplorer, DISABLED_LargeTwoProposersWithoutOps) {
+  ExpectAllRight("two proposers without ops", {.step_count = 0,
+                                               .unplanned = true,
+                                               .removable = 0b100,
+                                               .ballots = 2,
+                                               .deputies = 1,
+                                               .continue_one_in = 1000});
+}
+
+TEST(MembershipExplorer, AMemberThatActsGivesUp) {
+  ExpectAllRight("a deputy that gives up", {.step_count = 1,
+                                            .unplanned = true,
+                                            .removable = 0b100,
+                                            .ballots = 1,
+                                            .deputies = 1,
+                                            .continue_one_in = 1000});
+}
+
+TEST(MembershipExplorer, DISABLED_LargeTwoProposers) {
+  ExpectAllRight("large two proposers", {.step_count = 1,
+                                         .unplanned = true,
+                                         .removable = 0b100,
+                                         .ballots = 2,
+                                         .deputies = 1,
+                                         .continue_one_in = 10000});
+}
+
+TEST(MembershipExplorer, FourMembers) {
+  ExpectAllRight("four members", {.node_count = 4,
+                                  .step_count = 1,
+                                  .unplanned = true,
+                                  .removable = 0b1000,
+                                  .ballots = 1,
+                                  .crashes = 1,
+                                  .continue_one_in = 1000});
+}
+
 TEST(MembershipExplorer, RandomWaysThroughLargerWorlds) {
   const uint64_t seed = 20240917;
   std::printf("seed %llu\n", static_cast<unsigned long long>(seed));
-  const ExplorerResult result = Explorer({.step_count = 3,
-                                          .unplanned = true,
-                                          .planned = true,
-                                          .steps_ahead = 1,
-                                          .ballots = 8,
-                                          .crashes = 2,
-                                          .rejoins = 2,
-                                          .coordinator_restarts = 3})
-                                    .Walk(seed, /*walks=*/2000, /*actions=*/600);
-  EXPECT_EQ(result.violation, "");
-  EXPECT_GT(result.decisions, 1000u);
+  for (int node_count : {3, 4}) {
+    for (int deputies : {0, 2}) {
+      const ExplorerResult result = Explorer({.node_count = node_count,
+                                              .step_count = 3,
+                                              .unplanned = true,
+                                              .planned = true,
+                                              .steps_ahead = 1,
+                                              .ballots = 8,
+                                              .crashes = 2,
+                                              .rejoins = 2,
+                                              .coordinator_restarts = 3,
+                                              .deputies = deputies})
+                                        .Walk(seed, /*walks=*/1000, /*actions=*/600);
+      EXPECT_EQ(result.violation, "");
+      EXPECT_GT(result.decisions, 500u);
+    }
+  }
 }
 
 TEST(MembershipExplorer, DISABLED_LargeLosses) {
@@ -144,6 +188,17 @@ TEST(PlantedBug, NobodyEndsWhatWasBegun) {
   ExplorerOptions options = kLosses;
   options.bug = PlantedBug::kFrozenForEver;
   ExpectFound("nobody ends what was begun", options);
+}
+
+TEST(PlantedBug, NobodyEndsWhatADeputyBegan) {
+  ExpectFound("nobody ends what a deputy began", {.step_count = 1,
+                                                  .unplanned = true,
+                                                  .removable = 0b100,
+                                                  .ballots = 1,
+                                                  .deputies = 1,
+                                                  .states_max = 1'000'000,
+                                                  .continue_one_in = 50,
+                                                  .bug = PlantedBug::kUndecidedIgnored});
 }
 
 TEST(PlantedBug, AnAcceptorForgetsItsPromises) {

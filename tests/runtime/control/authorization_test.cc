@@ -22,6 +22,7 @@ constexpr Row kTable[] = {
     {Rpc::kEvents, "Events", false, false, true, true},
     {Rpc::kDrain, "Drain", false, false, true, false},
     {Rpc::kUndrain, "Undrain", false, false, true, false},
+    {Rpc::kEvict, "Evict", false, false, true, false},
 };
 
 TEST(Authorization, EveryRoleMayDoWhatTheTableSaysAndNothingElse) {

@@ -275,6 +275,22 @@ TEST(Control, OperatorsSeeNodesViewsOpsAndEvents) {
   EXPECT_NE(std::find(kinds.begin(), kinds.end(), "view"), kinds.end());
 }
 
+TEST(Control, OperatorsEvictANode) {
+  auto server = StartServer();
+  Members members = FoundJob(server->address(), 3);
+  AdminClient admin(server->address());
+  EXPECT_EQ(admin.Evict(NodeId(77), false, "test").status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(admin.Evict(NodeId(1), true, "test").status().code(),
+            absl::StatusCode::kFailedPrecondition)
+      << "it is heard";
+  const auto evicted = admin.Evict(NodeId(1), false, "test");
+  ASSERT_TRUE(evicted.ok()) << evicted.status();
+  EXPECT_EQ(*evicted, "node 1 is lost: evicted by somebody at 127.0.0.1 (test)");
+  ASSERT_TRUE(members[0]->WaitForEpoch(2));
+  EXPECT_FALSE(members[0]->seen().view->Find(NodeId(1)));
+  EXPECT_TRUE(members[1]->WaitFor([](const Seen& seen) { return seen.removed.has_value(); }));
+}
+
 TEST(Control, OperatorsDrainANodeAndLetItInAgain) {
   auto server = StartServer();
   Members members = FoundJob(server->address(), 3);
