@@ -38,13 +38,6 @@ absl::Status CheckOptions(const AllReduceOptions& options) {
 }
 
 // Nearest rank.
-double Quantile(std::vector<double> values, double q) {
-  if (values.empty()) return std::nan("");
-  std::sort(values.begin(), values.end());
-  const auto rank = static_cast<size_t>(std::ceil(q * static_cast<double>(values.size())));
-  return values[std::max<size_t>(rank, 1) - 1];
-}
-
 // An allreduce has ended when its last member has it.
 std::vector<double> SlowestPerIteration(const std::vector<AllReduceMember>& members) {
   std::vector<double> slowest(members.front().seconds);

@@ -21,7 +21,7 @@ struct CompareCell {
   double cpu_seconds = 0;       // of all members, inside the ops that ended
   uint64_t wrong = 0;           // ops, the warm-up included, with a wrong result at any member
   uint64_t unequal = 0;         // ops whose members have different bits
-  bool is_predicted = false;    // cut without a try, because of the size before it
+  bool is_predicted = false;    // cut without a try, because of a smaller size or less loss
   std::string failure;          // what a member or the launch said
 
   uint64_t ended() const;

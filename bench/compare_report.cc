@@ -43,7 +43,9 @@ std::string Status(const CompareRow& row, const CompareCell* cell) {
 std::string Reason(const CompareRow& row, const CompareCell* cell) {
   if (!row.peer.missing.empty()) return row.peer.missing;
   if (cell == nullptr) return "";
-  if (cell->failure.empty() && cell->is_predicted) return "predicted from the size before";
+  if (cell->failure.empty() && cell->is_predicted) {
+    return "predicted from a smaller size or less loss";
+  }
   return cell->failure;
 }
 

@@ -40,6 +40,7 @@ class CompareSweep {
   // Every point and those rows that run once, or the others.
   absl::Status RunRound(uint64_t round, bool once);
   absl::Status RunLaunch(Place place, uint64_t round);
+  void PredictFromLessLoss(Place place);
   std::vector<size_t> SizesToRun(Place place) const;
   std::vector<std::string> MemberFlags(const std::vector<size_t>& sizes) const;
   void Tell(Place place, uint64_t round) const;

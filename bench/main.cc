@@ -1,6 +1,7 @@
 // perigee-bench: one program for all measurements; each command is a file of its own.
 #include "bench/allreduce.h"
 #include "bench/compare.h"
+#include "bench/control.h"
 #include "bench/link.h"
 #include "bench/reduce.h"
 #include "bench/train.h"
@@ -21,5 +22,7 @@ int main(int argc, char** argv) {
   perigee::AddTrainCommand(program, train);
   perigee::ReduceOptions reduce;
   perigee::AddReduceCommand(program, reduce);
+  perigee::ControlOptions control;
+  perigee::AddControlCommand(program, control);
   return program.Run(argc, argv);
 }

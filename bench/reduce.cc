@@ -120,12 +120,6 @@ std::vector<Kernel> FixedPointKernels(const ReduceOptions& options) {
   return {std::move(encode), std::move(decode)};
 }
 
-double Median(std::vector<double> values) {
-  auto middle = values.begin() + static_cast<ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
-
 // In alternation, so that all meet the same machine.
 void Measure(const ReduceOptions& options, std::vector<Kernel>& kernels) {
   for (uint64_t i = 0; i <= options.iterations; ++i) {
@@ -152,10 +146,10 @@ absl::Status RunReduce(const ReduceOptions& options) {
   Measure(options, kernels);
   report.parameters() = {{"bytes", options.bytes}, {"iterations", options.iterations}};
   auto& rows = report.fields()["kernels"] = nlohmann::ordered_json::array();
-  const double copy = Median(kernels.front().seconds);
+  const double copy = Quantile(kernels.front().seconds, 0.5);
   std::vector<std::string> wrong;
   for (const Kernel& kernel : kernels) {
-    const double seconds = Median(kernel.seconds);
+    const double seconds = Quantile(kernel.seconds, 0.5);
     rows.push_back({{"kernel", kernel.name},
                     {"seconds_p50", seconds},
                     {"bytes_per_second", static_cast<double>(options.bytes) / seconds},

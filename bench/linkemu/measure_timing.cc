@@ -10,6 +10,7 @@
 #include "bench/linkemu/measurements.h"
 #include "bench/linkemu/probes.h"
 #include "bench/linkemu/thread_priority.h"
+#include "runtime/cli/report.h"
 #include "transport/base/rng.h"
 #include "transport/base/status.h"
 
@@ -32,13 +33,6 @@ absl::StatusOr<Testbed> Mesh(const Link& link, uint64_t seed) {
   channel.queue_bytes_max = 256 << 20;
   PERIGEE_ASSIGN_OR_RETURN(Network network, MakeTopology("mesh", kMeshNodes, channel));
   return Testbed::Create(std::move(network), seed);
-}
-
-double Quantile(std::vector<double>& values, double quantile) {
-  const auto rank = static_cast<size_t>(std::ceil(quantile * static_cast<double>(values.size())));
-  const auto at = values.begin() + static_cast<ptrdiff_t>(std::max<size_t>(rank, 1) - 1);
-  std::nth_element(values.begin(), at, values.end());
-  return *at;
 }
 
 TimingFigures FiguresOf(std::vector<double> extra_us) {

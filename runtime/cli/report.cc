@@ -39,6 +39,14 @@ double OwnCpuSeconds() {
   return seconds;
 }
 
+double Quantile(std::vector<double> values, double q) {
+  if (values.empty()) return kNotMeasured;
+  const auto rank = static_cast<size_t>(std::ceil(q * static_cast<double>(values.size())));
+  const auto at = values.begin() + static_cast<ptrdiff_t>(std::max<size_t>(rank, 1) - 1);
+  std::nth_element(values.begin(), at, values.end());
+  return *at;
+}
+
 Report::CpuTimes Report::ReadCpuTimes() {
   CpuTimes times{kNotMeasured, kNotMeasured, OwnCpuSeconds()};
   std::FILE* file = std::fopen("/proc/stat", "r");

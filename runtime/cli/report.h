@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 
@@ -13,6 +14,10 @@ namespace perigee {
 // CPU seconds of this process and of the children that have been waited for; NaN where the system
 // does not say.
 double OwnCpuSeconds();
+
+// The smallest of the values that a share `q` (0 to 1) of them does not exceed (nearest rank); NaN
+// where there are none.
+double Quantile(std::vector<double> values, double q);
 
 class Report {
  public:

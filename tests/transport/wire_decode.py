@@ -94,7 +94,8 @@ def decode(packet):
     if version_type >> 4 != 1 or flags & ~0x03 or length != len(packet) - 28:
         raise ValueError("header")
     floor = 0 if distance == 0xFFFFFFFF else number - distance
-    result = {"type": {1: "data", 2: "control", 3: "ack", 5: "fenced"}[version_type & 15], "flags": flags,
+    kind = {1: "data", 2: "control", 3: "ack", 5: "fenced"}[version_type & 15]
+    result = {"type": kind, "flags": flags,
               "connection": f"{connection:016x}", "number": number, "floor": floor}
     body = Body(packet[24:-4])
     if result["type"] == "data":
