@@ -59,8 +59,18 @@ void Fields(Archive& archive, Register& message) {
 }
 template <typename Archive>
 void Fields(Archive& archive, OpReport& report) {
-  auto& [op, epoch, progress, age, waiting_for] = report;
-  archive(op, epoch, progress, age, waiting_for);
+  auto& [op, epoch, progress, age, waiting_for, phase, stalled, call] = report;
+  archive(op, epoch, progress, age, waiting_for, phase, stalled, call);
+}
+template <typename Archive>
+void Fields(Archive& archive, LinkReport& report) {
+  auto& [peer, unanswered, heard_ago, round_trip, goodput_bps, lost, repaired] = report;
+  archive(peer, unanswered, heard_ago, round_trip, goodput_bps, lost, repaired);
+}
+template <typename Archive>
+void Fields(Archive& archive, CallReport& report) {
+  auto& [last, ago, failed, failed_ago, failure] = report;
+  archive(last, ago, failed, failed_ago, failure);
 }
 template <typename Archive>
 void Fields(Archive& archive, MemberStats& stats) {
@@ -69,8 +79,10 @@ void Fields(Archive& archive, MemberStats& stats) {
 }
 template <typename Archive>
 void Fields(Archive& archive, Beat& beat) {
-  auto& [step, epoch, active, undecided, hears_coordinator, loop_lateness, stats, ops] = beat;
-  archive(step, epoch, active, undecided, hears_coordinator, loop_lateness, stats, ops);
+  auto& [step, epoch, active, undecided, hears_coordinator, loop_lateness, stats, ops, frozen,
+         calls, links] = beat;
+  archive(step, epoch, active, undecided, hears_coordinator, loop_lateness, stats, ops, frozen,
+          calls, links);
 }
 template <typename Archive>
 void Fields(Archive& archive, Promise& promise) {
@@ -153,6 +165,7 @@ class Writer {
   void Item(absl::Duration value) { Word(static_cast<uint64_t>(absl::ToInt64Nanoseconds(value))); }
   void Item(OpId value) { Word(value.value()); }
   void Item(OpDecision::Kind value) { Word(static_cast<uint64_t>(value)); }
+  void Item(OpReport::Phase value) { Word(static_cast<uint64_t>(value)); }
   template <typename Tag, typename T>
   void Item(StrongInt<Tag, T> value) {
     Word(value.value());
@@ -230,6 +243,11 @@ class Reader {
     bool abort = false;
     Item(abort);
     value = abort ? OpDecision::Kind::kAbort : OpDecision::Kind::kFinish;
+  }
+  void Item(OpReport::Phase& value) {
+    const uint64_t word = Word();
+    if (word > static_cast<uint64_t>(OpReport::Phase::kAwaitsInput)) return Fail();
+    value = static_cast<OpReport::Phase>(word);
   }
   template <typename Tag, typename T>
   void Item(StrongInt<Tag, T>& value) {

@@ -55,13 +55,42 @@ struct Register {
   uint32_t start_members = 0;
   std::optional<Proposal> installed;  // what a member of a running job holds
 };
-// What one running op waits for, for people.
+// What one running op waits for. `waiting_for` also tells the coordinator of ops that a planned
+// leaver left unfinished; the rest is for people.
 struct OpReport {
+  enum class Phase : uint8_t {
+    kRunning,      // waits for `waiting_for`
+    kAwaitsView,   // for a view that is about to begin
+    kAwaitsInput,  // for this member's own program (FailurePolicy::kFullSet)
+  };
   OpId op;
   Epoch epoch;
   double progress = 0;
   absl::Duration age;
   std::vector<NodeId> waiting_for;
+  Phase phase = Phase::kRunning;
+  absl::Duration stalled;  // since the last message of this op came or was acknowledged
+  std::string call;        // "allreduce sum of 1000 f32"
+};
+// One directed link, as the member that sends over it sees it.
+struct LinkReport {
+  NodeId peer;
+  // How long no acknowledgement came although one was due; zero: nothing is due.
+  absl::Duration unanswered;
+  absl::Duration heard_ago = absl::InfiniteDuration();  // anything at all; infinite: nothing yet
+  absl::Duration round_trip;
+  double goodput_bps = 0;  // of new data, since the report before
+  uint64_t packets_lost = 0;
+  uint64_t packets_repaired = 0;
+};
+// What a member's program did last: the calls of a loop that is stuck elsewhere stop.
+struct CallReport {
+  OpId last;  // OpId(): none yet
+  absl::Duration ago;
+  // The last op that failed here, and why: members that call different things end like this.
+  OpId failed;  // OpId(): none
+  absl::Duration failed_ago;
+  std::string failure;
 };
 // Small numbers for people; the coordinator only shows them.
 struct MemberStats {
@@ -72,6 +101,10 @@ struct MemberStats {
   uint64_t packets_repaired = 0;
 };
 struct Beat {
+  // Links without an answer and those over which an op waits first, then the others in turn.
+  static constexpr size_t kLinksMax = 16;
+  static constexpr size_t kTextBytesMax = 256;  // of a call or a failure; the rest is cut
+
   StepId step;          // the last step that was started here
   Epoch epoch;          // of the latest view installed here
   bool active = false;  // the state is in sync: may vote
@@ -82,6 +115,9 @@ struct Beat {
   absl::Duration loop_lateness;
   MemberStats stats;
   std::vector<OpReport> ops;  // bounded by the ops window
+  bool frozen = false;        // an unplanned view is being agreed: nothing of this epoch goes on
+  CallReport calls;
+  std::vector<LinkReport> links;
 };
 struct Promise {
   Epoch epoch;

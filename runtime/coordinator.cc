@@ -2,6 +2,7 @@
 #include "runtime/coordinator.h"
 
 #include <algorithm>
+#include <iterator>
 #include <type_traits>
 #include <utility>
 
@@ -216,6 +217,8 @@ void Coordinator::OnBeat(absl::Time now, MemberRecord& record, const Beat& beat)
   const bool moved = beat.epoch != record.beat.epoch;
   if (beat.active != record.beat.active) changed_ = true;
   record.beat = beat;
+  record.beat_at = now;
+  KeepLinks(now, record);
   if (!state_.view) return;
   // Whoever began what this member waits for is not us: it may be gone.
   if (beat.undecided && beat.epoch == state_.view->epoch && !took_over_ &&
@@ -232,6 +235,17 @@ void Coordinator::OnBeat(absl::Time now, MemberRecord& record, const Beat& beat)
     proposer_.Resend(record.node);
   } else if (moved) {
     proposer_.Resend(record.node);
+  }
+}
+
+void Coordinator::KeepLinks(absl::Time now, MemberRecord& record) const {
+  for (auto it = record.links.begin(); it != record.links.end();) {
+    it = now - it->second.at > kLinkKept ? record.links.erase(it) : std::next(it);
+  }
+  for (const LinkReport& link : record.beat.links) {
+    if (record.links.size() < kLinksMax || record.links.contains(link.peer)) {
+      record.links[link.peer] = {link, now};
+    }
   }
 }
 

@@ -34,6 +34,12 @@ using StreamId = uint64_t;  // chosen by the driver, never reused
 enum class MemberState : uint8_t { kJoining, kSyncing, kActive, kDraining, kDark, kDrained, kLost };
 const char* Name(MemberState state);
 
+// What a member said last of one of its links; a beat tells of some of them only.
+struct KnownLink {
+  LinkReport report;
+  absl::Time at;
+};
+
 struct MemberRecord {
   NodeId node;
   Incarnation incarnation;
@@ -47,9 +53,11 @@ struct MemberRecord {
   bool drain_requested = false;
   absl::Time drain_at = absl::InfinitePast();
   Beat beat;
-  bool leaving = false;      // it said Leave
-  bool evicted = false;      // by an operator: it counts as lost, whatever it says
-  bool counted_out = false;  // by force: its vote does not count any more
+  absl::Time beat_at = absl::InfinitePast();
+  std::map<NodeId, KnownLink> links;  // by peer; at most Coordinator::kLinksMax, of late
+  bool leaving = false;               // it said Leave
+  bool evicted = false;               // by an operator: it counts as lost, whatever it says
+  bool counted_out = false;           // by force: its vote does not count any more
   std::string removed;  // an unplanned view left this incarnation out, and why; empty otherwise
   Epoch installed;      // the latest view it holds, or that was sent on its stream
   absl::Time install_sent = absl::InfinitePast();
@@ -111,6 +119,9 @@ ViewDecision ComputeView(absl::Time now, const ClusterState& state,
 
 class Coordinator {
  public:
+  // Links that are kept per member; one that is not told of again is forgotten.
+  static constexpr size_t kLinksMax = 128;
+  static constexpr absl::Duration kLinkKept = absl::Seconds(5);
   // The driver takes all records and messages after a few calls; this many at once is a bug of the
   // driver.
   static constexpr size_t kOutgoingMax = size_t{1} << 20;
@@ -153,6 +164,7 @@ class Coordinator {
 
   // Reading.
   const ClusterState& state() const { return state_; }
+  const std::string& plan_text() const { return plan_text_; }
   const std::deque<ViewRecord>& views() const { return views_; }
   const std::deque<CoordinatorEvent>& events() const { return events_; }
   // The number of the last event that Restore brought; 0 without.
@@ -163,6 +175,7 @@ class Coordinator {
   void OnRegister(absl::Time now, StreamId stream, const Register& message);
   void OnHeard(absl::Time now, MemberRecord& record);
   void OnBeat(absl::Time now, MemberRecord& record, const Beat& beat);
+  void KeepLinks(absl::Time now, MemberRecord& record) const;
   void OnLeave(absl::Time now, MemberRecord& record, const Leave& leave);
   void OnSuspect(absl::Time now, const MemberRecord& reporter, const Suspect& suspect);
   // Why the newcomer may not register at all; empty if it may.

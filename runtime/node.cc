@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "transport/base/status.h"
 
 namespace perigee {
@@ -93,6 +92,7 @@ absl::StatusOr<OpId> Node::Start(absl::Time now, const CollectiveRequest& reques
                        ? absl::StrCat(" over ", request.contributions.universe(), " contributions")
                        : "");
   last_started_ = id;
+  last_started_at_ = now;
   if (auto failed = failed_elsewhere_.extract(id)) {
     FailOp(now, id, failed.mapped(), /*tell_others=*/false);
     return id;
@@ -300,52 +300,6 @@ void Node::OnTransportEvent(absl::Time now, const TransportEvent& event) {
                 .reason = absl::StrCat("node ", fenced->peer.value(),
                                        " is in a view without this incarnation")});
   }
-}
-
-// ---- Reading. ----
-
-std::vector<OpReport> Node::OpReports(absl::Time now) const {
-  std::vector<OpReport> reports;
-  for (const auto& [id, running] : ops_) {
-    if (running.state == OpState::kDelivered || running.handed_out) continue;
-    OpReport report{.op = id, .epoch = running.epoch, .age = now - running.started};
-    if (running.op != nullptr) {
-      report.progress = running.op->Progress();
-      report.waiting_for = running.op->WaitingFor();
-    }
-    reports.push_back(std::move(report));
-  }
-  return reports;
-}
-
-std::string Node::Describe(absl::Time now, OpId id) const {
-  auto it = ops_.find(id);
-  std::string text = absl::StrCat("op ", ToString(id));
-  if (it == ops_.end()) return absl::StrCat(text, ": over");
-  const RunningOp& running = it->second;
-  absl::StrAppend(&text, " (", running.call_text, ", ", absl::FormatDuration(now - running.started),
-                  " old): ");
-  if (membership_.frozen()) {
-    absl::StrAppend(&text, "a new view is being agreed");
-  } else if (running.state == OpState::kNeedsInput) {
-    absl::StrAppend(&text, "waits for this member's own input in view ", running.epoch.value());
-  } else if (running.op == nullptr) {
-    absl::StrAppend(&text, "waits for the next view to begin");
-  } else {
-    const std::vector<NodeId> waiting = running.op->WaitingFor();
-    absl::StrAppend(&text, static_cast<int>(running.op->Progress() * 100), " % in view ",
-                    running.epoch.value(), ", waits for node ",
-                    absl::StrJoin(waiting, ", ", [](std::string* out, NodeId node) {
-                      absl::StrAppend(out, node.value());
-                    }));
-  }
-  if (!waiting_reason_.empty()) absl::StrAppend(&text, "; coordinator: ", waiting_reason_);
-  if (deputy_.HearsCoordinator(now)) return text;
-  absl::StrAppend(&text, "; the coordinator cannot be reached");
-  if (const std::optional<NodeId> acting = deputy_.ActingNode(now)) {
-    absl::StrAppend(&text, ", node ", acting->value(), " acts for it");
-  }
-  return text;
 }
 
 }  // namespace perigee

@@ -15,6 +15,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <variant>
@@ -185,7 +186,16 @@ class Node {
   size_t unstable_op_count() const { return ops_.size(); }
   // Peers have acknowledged everything that they were told.
   bool all_told() const { return endpoint_.UnackedControlCount() == 0; }
+  // What the beats say (node_report.cc).
   std::vector<OpReport> OpReports(absl::Time now) const;
+  CallReport Calls(absl::Time now) const;
+  // Of all peers, by node. Goodput is that of the last beats.
+  std::vector<LinkReport> Links(absl::Time now) const;
+  // A beat with all links, for a flight record.
+  Beat Report(absl::Time now) const;
+  // Peers whose transfers are posted here and have not come, and how many.
+  std::vector<std::pair<NodeId, size_t>> MissingTransfers() const;
+  const std::string& waiting_reason() const { return waiting_reason_; }
   // "op 5.0 (epoch 3, 12 of 18 chunks): waiting for node 4; coordinator: view 4 needs 3 of 5 votes,
   // missing ...".
   std::string Describe(absl::Time now, OpId op) const;
@@ -202,6 +212,7 @@ class Node {
     Epoch epoch;      // of its transfers
     Epoch summed_in;  // where the sum was begun; a result that is handed on keeps it
     absl::Time started;
+    absl::Time progressed;  // when the last message of it came or was acknowledged
     bool cancelled = false;
     bool handed_out = false;  // the caller has the result; what still runs is for the others
     // A broadcast whose root is not in the view. The members meet in an empty allreduce before it
@@ -236,6 +247,20 @@ class Node {
     std::unique_ptr<Schedule> schedule;
     std::unique_ptr<CollectiveOp> op;
   };
+
+  // What a peer's counters were when its link was last reported.
+  struct LinkSample {
+    absl::Time at;
+    uint64_t new_bytes = 0;
+    double goodput_bps = 0;
+  };
+
+  // Reporting (node_report.cc).
+  Beat ReportWithoutLinks(absl::Time now) const;
+  std::vector<LinkReport> NextLinks(absl::Time now);
+  std::set<NodeId> UrgentLinks(absl::Time now) const;
+  LinkReport LinkOf(absl::Time now, NodeId peer) const;
+  void SampleGoodput(absl::Time now, NodeId peer);
 
   // Requests and their end (node.cc).
   absl::Status ValidateRequest(const CollectiveRequest& request) const;
@@ -309,6 +334,10 @@ class Node {
   std::map<uint64_t, Ticket> tickets_;
   uint64_t next_ticket_ = 1;
   OpId last_started_;  // OpId() before the first
+  absl::Time last_started_at_;
+  OpId failed_;  // the last op that failed here; OpId(): none
+  absl::Time failed_at_;
+  std::string failure_;
   StepId begun_step_;  // the furthest step of which an op began to run
   bool any_begun_ = false;
   std::optional<StepId> steps_done_;
@@ -328,6 +357,8 @@ class Node {
   std::map<NodeId, absl::Time> lingering_;
   absl::Time punctual_since_ = absl::InfinitePast();
   std::map<NodeId, absl::Time> silent_;  // peers that do not answer, and since when
+  std::map<NodeId, LinkSample> link_samples_;
+  NodeId next_link_;  // whose turn in the beats it is
 
   bool connected_ = false;
   bool active_ = false;

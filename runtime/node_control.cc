@@ -101,14 +101,10 @@ void Node::SendBeat(absl::Time now) {
   const bool heard = connected_ || deputy_.IsAttached(now);
   next_beat_ = heard && !out_ ? now + beat_interval_ : absl::InfiniteFuture();
   if (out_) return;
-  SendControl(now, Beat{.step = last_started_.step(),
-                        .epoch = view() != nullptr ? view()->epoch : Epoch(),
-                        .active = active_ && view() != nullptr,
-                        .undecided = membership_.undecided(),
-                        .hears_coordinator = deputy_.HearsCoordinator(now),
-                        .loop_lateness = loop_lateness_,
-                        .stats = stats_,
-                        .ops = OpReports(now)});
+  Beat beat = ReportWithoutLinks(now);
+  deputy_.OnOwnMessage(now, beat);
+  beat.links = NextLinks(now);  // for people, who ask the coordinator
+  SendToCoordinator(std::move(beat));
   // Again and again: what counts is how long the silence lasts, and a suspicion grows old.
   for (const auto& [node, since] : silent_) SendSuspicion(now, node, since);
 }

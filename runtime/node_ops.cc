@@ -87,6 +87,7 @@ void Node::Begin(absl::Time now, OpId id, const View& view, Rank self) {
       OpContext{.op = id, .epoch = view.epoch, .self = self, .nodes = running.nodes},
       *running.schedule, InputOf(running, view));
   running.state = OpState::kRunning;
+  running.progressed = now;
   AnnounceCall(now, id, running, self);
   // Planned leavers take no part in later ops, whose frames would tell them what is finished.
   std::vector<NodeId> leavers;
@@ -199,6 +200,7 @@ void Node::OnTransfer(absl::Time now, NodeId peer, const TransferKey& key, bool 
   }
   auto it = ops_.find(key.op);
   if (it == ops_.end() || it->second.op == nullptr || it->second.epoch != key.epoch) return;
+  it->second.progressed = now;
   if (delivered) {
     it->second.op->OnDelivered(peer, key);
   } else {
@@ -213,6 +215,11 @@ void Node::Deliver(absl::Time now, OpId id, const absl::Status& status) {
   RunningOp& running = ops_.at(id);
   PERIGEE_CHECK(running.state != OpState::kDelivered);
   running.state = OpState::kDelivered;
+  if (!status.ok()) {
+    failed_ = id;
+    failed_at_ = now;
+    failure_ = std::string(status.message());
+  }
   if (!running.cancelled && !running.handed_out) {
     OpFinished finished{.op = id, .status = status, .epoch = running.summed_in};
     const View* view = membership_.ViewForStep(id.step());

@@ -78,6 +78,7 @@ void Node::PassResult(absl::Time now, OpId id, const View& view, NodeId holder,
     input.flags = running.holder->flags();
   }
   running.epoch = view.epoch;
+  running.progressed = now;
   running.root_lost = false;
   running.sends_cancelled = false;
   running.nodes.clear();

@@ -132,6 +132,7 @@ void Node::UpdatePeers(absl::Time now, bool fence) {
     if (it != wanted.end() && it->second == incarnation) continue;
     peer_done_.erase(node);
     silent_.erase(node);
+    link_samples_.erase(node);
     // Another incarnation takes the session's place at once.
     if (fence || it != wanted.end()) {
       endpoint_.RemovePeer(node);

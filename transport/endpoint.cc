@@ -308,6 +308,12 @@ std::optional<SessionCounters> Endpoint::Counters(NodeId node) const {
   return counters;
 }
 
+std::optional<PeerActivity> Endpoint::Activity(NodeId node) const {
+  const State::Place* place = state_->Find(node);
+  if (place == nullptr) return std::nullopt;
+  return place->session->activity();
+}
+
 SessionCounters Endpoint::CountersTotal() const {
   SessionCounters total = state_->removed;
   for (const State::Place& place : state_->places) Add(total, place.session->counters());

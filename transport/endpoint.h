@@ -110,6 +110,15 @@ struct SessionCounters {
   uint64_t credits_refused = 0;          // the peer posted another size than we offered
 };
 
+// What a peer's session has seen lately, for people.
+struct PeerActivity {
+  absl::Time heard = absl::InfinitePast();  // any authentic packet; InfinitePast: none yet
+  // When the first packet that still has no acknowledgement left; InfiniteFuture: none is due. The
+  // peer can be heard all the while: then the way to it is cut, not the way back.
+  absl::Time unanswered_since = absl::InfiniteFuture();
+  absl::Duration round_trip;  // the least of late; before the first answer twice the planned delay
+};
+
 class Endpoint {
  public:
   static constexpr size_t kPeersMax = 4096;
@@ -182,6 +191,7 @@ class Endpoint {
   // --- Reading. ---
   // Nothing for unknown peers.
   std::optional<SessionCounters> Counters(NodeId node) const;
+  std::optional<PeerActivity> Activity(NodeId node) const;
   SessionCounters CountersTotal() const;  // over all sessions since the start, removed ones too
   uint64_t unknown_packets()
       const;  // connection ids that no session of ours has: strangers, the fenced

@@ -101,6 +101,7 @@ void Session::OnPacket(absl::Time now, const wire::Packet& packet) {
   ++counters_.packets_received;
   // Not an answer of the session, which is gone there: it stays silent.
   if (packet.header.type == wire::PacketType::kFenced) return Push(PeerFenced{peer_.node});
+  heard_ = now;
   OnHeard();
   received_.RaiseFloor(packet.header.floor);
   if (received_.Contains(packet.header.number)) {
@@ -232,6 +233,10 @@ bool Session::OnAckFrame(absl::Time now, wire::Reader& reader) {
     pacer_.Restart();
   }
   DetectLosses(now, {.acked_count = result.acked_count, .spurious_count = result.spurious_count});
+  // Probes repeat what was acknowledged before: only what is new is an answer.
+  if (result.acked_count + result.spurious_count > 0) {
+    unanswered_since_ = loss_.in_flight_bytes() > 0 ? now : absl::InfiniteFuture();
+  }
   return true;
 }
 

@@ -62,6 +62,7 @@ class Session {
   absl::Time NextTimeout() const;
 
   SessionCounters counters() const;
+  PeerActivity activity() const { return {heard_, unanswered_since_, loss_.base_round_trip()}; }
   size_t unacked_control_count() const { return control_.unacked_count(); }
   // What FENCED packets go on with when this session is gone.
   uint64_t send_connection() const { return send_connection_; }
@@ -134,6 +135,9 @@ class Session {
   wire::AckFrame ack_scratch_;
 
   absl::Time answer_due_since_ = absl::InfiniteFuture();
+  // For people only: any packet counts for the first, an acknowledgement for the second.
+  absl::Time heard_ = absl::InfinitePast();
+  absl::Time unanswered_since_ = absl::InfiniteFuture();
   bool is_silent_ = false;   // told upward
   bool is_probing_ = false;  // until an ACK comes back
   absl::Time next_probe_ = absl::InfiniteFuture();

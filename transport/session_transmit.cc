@@ -42,7 +42,10 @@ size_t Session::Commit(absl::Time now, wire::PacketWriter& writer, SentPacket re
   pacer_.OnSent(now, record.wire_bytes);
   loss_.OnSent(now, record, [this](const SentPacket& packet) { OnLost(packet); });
   const bool asks_for_ack = record.state == SentPacket::State::kInFlight;
-  if (asks_for_ack && !is_silent_) answer_due_since_ = std::min(answer_due_since_, now);
+  if (asks_for_ack) {
+    unanswered_since_ = std::min(unanswered_since_, now);
+    if (!is_silent_) answer_due_since_ = std::min(answer_due_since_, now);
+  }
   return size;
 }
 

@@ -13,6 +13,7 @@
 #include "absl/time/clock.h"
 #include "runtime/cli/admin_tables.h"
 #include "runtime/cli/cert_commands.h"
+#include "runtime/cli/explain_command.h"
 #include "runtime/cli/flags.h"
 #include "runtime/cli/quantity.h"
 #include "runtime/cli/store_commands.h"
@@ -33,6 +34,7 @@ struct Options {
   bool force = false;
   std::string at;
   StoreCommandOptions store;
+  std::string op;
 };
 
 void Print(const nlohmann::ordered_json& json, int indent) {
@@ -96,6 +98,22 @@ absl::Status ShowOps(const Options& options) {
   PERIGEE_ASSIGN_OR_RETURN(AdminClient client, Connect(options));
   PERIGEE_ASSIGN_OR_RETURN(const proto::OpsReply reply, client.Ops());
   Print(options, OpsTable(reply), "no op is running");
+  return absl::OkStatus();
+}
+
+absl::Status ShowExplanation(const Options& options) {
+  ExplainOptions wanted;
+  if (!options.op.empty()) {
+    PERIGEE_ASSIGN_OR_RETURN(wanted.op, ParseOp(options.op));
+  }
+  PERIGEE_ASSIGN_OR_RETURN(AdminClient client, Connect(options));
+  PERIGEE_ASSIGN_OR_RETURN(const Situation situation, AskSituation(client));
+  const std::vector<Sentence> sentences = Explain(situation, wanted);
+  if (options.output == "json") {
+    Print(SentencesTable(sentences).ToJson(), 2);
+  } else {
+    for (const Sentence& sentence : sentences) std::puts(sentence.text.c_str());
+  }
   return absl::OkStatus();
 }
 
@@ -173,6 +191,11 @@ int Main(int argc, char** argv) {
                      "perigeectl --certs certs views", [&] { return ShowViews(options); });
   program.AddCommand("ops", "Running collectives: what each waits for, from whom, since when.",
                      "perigeectl --certs certs ops", [&] { return ShowOps(options); });
+  CLI::App& explain = program.AddCommand(
+      "explain", "Why the job stands still: one sentence per hung op, who waits for whom and why.",
+      "perigeectl --certs certs explain\nperigeectl --certs certs explain 12.1",
+      [&] { return ShowExplanation(options); });
+  explain.add_option("OP", options.op, "only this op, STEP.INDEX")->type_name("");
   CLI::App& events =
       program.AddCommand("events", "What happened.", "perigeectl --certs certs events --follow",
                          [&] { return ShowEvents(options); });

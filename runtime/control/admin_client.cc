@@ -114,6 +114,16 @@ absl::StatusOr<proto::OpsReply> AdminClient::Ops() {
                                            Versioned<proto::AdminRequest>());
 }
 
+absl::StatusOr<proto::SituationReply> AdminClient::Situation() {
+  return connection_->Ask<proto::SituationReply>(&proto::Admin::Stub::Situation,
+                                                 Versioned<proto::AdminRequest>());
+}
+
+absl::StatusOr<proto::PlanReply> AdminClient::Plan() {
+  return connection_->Ask<proto::PlanReply>(&proto::Admin::Stub::Plan,
+                                            Versioned<proto::AdminRequest>());
+}
+
 absl::Status AdminClient::Events(bool follow,
                                  const std::function<void(const proto::Event&)>& on_event) {
   auto request = Versioned<proto::EventsRequest>();

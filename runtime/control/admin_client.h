@@ -39,6 +39,8 @@ class AdminClient {
   absl::StatusOr<proto::NodesReply> Nodes();
   absl::StatusOr<proto::ViewsReply> Views();
   absl::StatusOr<proto::OpsReply> Ops();
+  absl::StatusOr<proto::SituationReply> Situation();
+  absl::StatusOr<proto::PlanReply> Plan();
   // Calls `on_event` for every event so far and, with `follow`, for new ones until the coordinator
   // goes away, which is an error.
   absl::Status Events(bool follow, const std::function<void(const proto::Event&)>& on_event);

@@ -7,7 +7,9 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "runtime/control/convert.h"
+#include "runtime/control/situation_reply.h"
 #include "runtime/control/tls.h"
+#include "runtime/situation.h"
 #include "runtime/version.h"
 
 namespace perigee {
@@ -200,6 +202,25 @@ grpc::ServerUnaryReactor* AdminService::Ops(grpc::CallbackServerContext* context
                                             proto::OpsReply* reply) {
   return Ask(context, Rpc::kOps, *request, [=](absl::Time now, Coordinator& coordinator) {
     *reply = OpsOf(now, coordinator);
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* AdminService::Situation(grpc::CallbackServerContext* context,
+                                                  const proto::AdminRequest* request,
+                                                  proto::SituationReply* reply) {
+  return Ask(context, Rpc::kSituation, *request, [=](absl::Time now, Coordinator& coordinator) {
+    *reply = ToProto(SituationOf(now, coordinator));
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* AdminService::Plan(grpc::CallbackServerContext* context,
+                                             const proto::AdminRequest* request,
+                                             proto::PlanReply* reply) {
+  return Ask(context, Rpc::kPlan, *request, [=](absl::Time now, Coordinator& coordinator) {
+    reply->set_now_ns(absl::ToUnixNanos(now));
+    reply->set_text(coordinator.plan_text());
     return absl::OkStatus();
   });
 }

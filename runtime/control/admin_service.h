@@ -33,6 +33,12 @@ class AdminService final : public proto::Admin::CallbackService {
   grpc::ServerUnaryReactor* Ops(grpc::CallbackServerContext* context,
                                 const proto::AdminRequest* request,
                                 proto::OpsReply* reply) override;
+  grpc::ServerUnaryReactor* Situation(grpc::CallbackServerContext* context,
+                                      const proto::AdminRequest* request,
+                                      proto::SituationReply* reply) override;
+  grpc::ServerUnaryReactor* Plan(grpc::CallbackServerContext* context,
+                                 const proto::AdminRequest* request,
+                                 proto::PlanReply* reply) override;
   grpc::ServerWriteReactor<proto::Event>* Events(grpc::CallbackServerContext* context,
                                                  const proto::EventsRequest* request) override;
   grpc::ServerUnaryReactor* Drain(grpc::CallbackServerContext* context,

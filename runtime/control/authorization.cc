@@ -24,6 +24,8 @@ const std::vector<Rule>& Rules() {
       {Rpc::kViews, "Views", {Role::kObserver, Role::kOperator}},
       {Rpc::kOps, "Ops", {Role::kObserver, Role::kOperator}},
       {Rpc::kEvents, "Events", {Role::kObserver, Role::kOperator}},
+      {Rpc::kSituation, "Situation", {Role::kObserver, Role::kOperator}},
+      {Rpc::kPlan, "Plan", {Role::kObserver, Role::kOperator}},
       {Rpc::kDrain, "Drain", {Role::kOperator}},
       {Rpc::kUndrain, "Undrain", {Role::kOperator}},
       {Rpc::kEvict, "Evict", {Role::kOperator}},

@@ -25,9 +25,11 @@ enum class Rpc : uint8_t {
   kViews,
   kOps,
   kEvents,
+  kSituation,
+  kPlan,
   kDrain,
   kUndrain,
-  kEvict
+  kEvict,
 };
 
 const char* Name(Role role);  // "operator"

@@ -18,6 +18,7 @@ namespace perigee {
 inline constexpr size_t kMessageBytesMax = size_t{1} << 20;
 inline constexpr size_t kMembersMax = 10000;     // of a view
 inline constexpr size_t kOpsMax = 4096;          // in one message: reports, status or decisions
+inline constexpr size_t kLinksMax = 4096;        // in one message: one per session
 inline constexpr size_t kAddressBytesMax = 261;  // a DNS name (253), brackets, colon, port
 inline constexpr size_t kVersionBytesMax = 64;
 inline constexpr size_t kReasonBytesMax = 4096;
@@ -30,6 +31,7 @@ proto::MemberMessage ToProto(const MemberMessage& message);
 proto::CoordinatorMessage ToProto(const CoordinatorMessage& message);
 proto::View ToProto(const View& view);
 proto::Id128 ToProto(const Incarnation& id);
+proto::Beat ToProto(const Beat& beat);
 proto::OpReport ToProto(const OpReport& report);
 proto::MemberStats ToProto(const MemberStats& stats);
 
@@ -38,6 +40,7 @@ proto::MemberStats ToProto(const MemberStats& stats);
 // shown to people.
 absl::StatusOr<MemberMessage> FromProto(const proto::MemberMessage& message);
 absl::StatusOr<CoordinatorMessage> FromProto(const proto::CoordinatorMessage& message);
+absl::StatusOr<Beat> FromProto(const proto::Beat& beat);
 Incarnation FromProto(const proto::Id128& id);
 
 }  // namespace perigee

@@ -110,29 +110,29 @@ absl::StatusOr<MemberMessage> FromProto(const proto::Register& in) {
   return out;
 }
 
-absl::StatusOr<MemberMessage> FromProto(const proto::Beat& in) {
-  PERIGEE_RETURN_IF_ERROR(AtMost(in.ops_size(), kOpsMax, "beat.ops"));
-  Beat out;
-  out.step = StepId(in.step());
-  out.epoch = Epoch(in.epoch());
-  out.active = in.active();
-  out.undecided = in.undecided();
-  out.hears_coordinator = in.hears_coordinator();
-  out.loop_lateness = absl::Nanoseconds(in.loop_lateness_ns());
-  out.stats = {.training_loss = Finite(in.stats().training_loss()),
-               .allreduce_seconds = Finite(in.stats().allreduce_seconds()),
-               .goodput_bps = Finite(in.stats().goodput_bps()),
-               .packets_lost = in.stats().packets_lost(),
-               .packets_repaired = in.stats().packets_repaired()};
-  out.ops.reserve(in.ops_size());
-  for (const proto::OpReport& op : in.ops()) {
-    PERIGEE_RETURN_IF_ERROR(AtMost(op.waiting_for_size(), kMembersMax, "beat.ops.waiting_for"));
-    out.ops.push_back({.op = OpId(op.op()),
-                       .epoch = Epoch(op.epoch()),
-                       .progress = Finite(op.progress()),
-                       .age = absl::Nanoseconds(op.age_ns()),
-                       .waiting_for = Nodes(op.waiting_for())});
-  }
+absl::StatusOr<OpReport> FromProto(const proto::OpReport& in) {
+  PERIGEE_RETURN_IF_ERROR(AtMost(in.waiting_for_size(), kMembersMax, "beat.ops.waiting_for"));
+  PERIGEE_RETURN_IF_ERROR(AtMost(in.call().size(), kReasonBytesMax, "beat.ops.call"));
+  OpReport out{.op = OpId(in.op()),
+               .epoch = Epoch(in.epoch()),
+               .progress = Finite(in.progress()),
+               .age = absl::Nanoseconds(in.age_ns()),
+               .waiting_for = Nodes(in.waiting_for()),
+               .stalled = absl::Nanoseconds(in.stalled_ns()),
+               .call = in.call()};
+  if (in.phase() == proto::OpReport::AWAITS_VIEW) out.phase = OpReport::Phase::kAwaitsView;
+  if (in.phase() == proto::OpReport::AWAITS_INPUT) out.phase = OpReport::Phase::kAwaitsInput;
+  return out;
+}
+
+LinkReport FromProto(const proto::LinkReport& in) {
+  LinkReport out{.peer = NodeId(in.peer()),
+                 .unanswered = absl::Nanoseconds(in.unanswered_ns()),
+                 .round_trip = absl::Nanoseconds(in.round_trip_ns()),
+                 .goodput_bps = Finite(in.goodput_bps()),
+                 .packets_lost = in.packets_lost(),
+                 .packets_repaired = in.packets_repaired()};
+  if (in.has_heard_ago_ns()) out.heard_ago = absl::Nanoseconds(in.heard_ago_ns());
   return out;
 }
 
@@ -202,6 +202,38 @@ absl::StatusOr<CoordinatorMessage> FromProto(const proto::Removed& in) {
 }  // namespace
 
 Incarnation FromProto(const proto::Id128& id) { return {.high = id.high(), .low = id.low()}; }
+
+absl::StatusOr<Beat> FromProto(const proto::Beat& in) {
+  PERIGEE_RETURN_IF_ERROR(AtMost(in.ops_size(), kOpsMax, "beat.ops"));
+  PERIGEE_RETURN_IF_ERROR(AtMost(in.links_size(), kLinksMax, "beat.links"));
+  PERIGEE_RETURN_IF_ERROR(
+      AtMost(in.calls().failure().size(), kReasonBytesMax, "beat.calls.failure"));
+  Beat out;
+  out.step = StepId(in.step());
+  out.epoch = Epoch(in.epoch());
+  out.active = in.active();
+  out.undecided = in.undecided();
+  out.hears_coordinator = in.hears_coordinator();
+  out.loop_lateness = absl::Nanoseconds(in.loop_lateness_ns());
+  out.stats = {.training_loss = Finite(in.stats().training_loss()),
+               .allreduce_seconds = Finite(in.stats().allreduce_seconds()),
+               .goodput_bps = Finite(in.stats().goodput_bps()),
+               .packets_lost = in.stats().packets_lost(),
+               .packets_repaired = in.stats().packets_repaired()};
+  out.ops.reserve(in.ops_size());
+  for (const proto::OpReport& op : in.ops()) {
+    PERIGEE_ASSIGN_OR_RETURN(OpReport report, FromProto(op));
+    out.ops.push_back(std::move(report));
+  }
+  out.frozen = in.frozen();
+  out.calls = {.last = OpId(in.calls().last()),
+               .ago = absl::Nanoseconds(in.calls().ago_ns()),
+               .failed = OpId(in.calls().failed()),
+               .failed_ago = absl::Nanoseconds(in.calls().failed_ago_ns()),
+               .failure = in.calls().failure()};
+  for (const proto::LinkReport& link : in.links()) out.links.push_back(FromProto(link));
+  return out;
+}
 
 absl::StatusOr<MemberMessage> FromProto(const proto::MemberMessage& message) {
   switch (message.kind_case()) {

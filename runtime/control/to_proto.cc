@@ -12,11 +12,37 @@ namespace {
 
 // Texts are for people: a long one is cut, at the end of a character, rather than refused by the
 // receiver.
-std::string Cut(const std::string& text) {
-  size_t size = std::min(text.size(), kReasonBytesMax);
+std::string Cut(const std::string& text, size_t bytes_max = kReasonBytesMax) {
+  size_t size = std::min(text.size(), bytes_max);
   const auto continues = [&](size_t i) { return (text[i] & 0xc0) == 0x80; };
   while (size > 0 && size < text.size() && continues(size)) --size;
   return text.substr(0, size);
+}
+
+proto::CallReport ToProto(const CallReport& in) {
+  const auto& [last, ago, failed, failed_ago, failure] = in;
+  proto::CallReport out;
+  out.set_last(last.value());
+  out.set_ago_ns(absl::ToInt64Nanoseconds(ago));
+  out.set_failed(failed.value());
+  out.set_failed_ago_ns(absl::ToInt64Nanoseconds(failed_ago));
+  out.set_failure(Cut(failure, Beat::kTextBytesMax));
+  return out;
+}
+
+proto::LinkReport ToProto(const LinkReport& in) {
+  const auto& [peer, unanswered, heard_ago, round_trip, goodput_bps, lost, repaired] = in;
+  proto::LinkReport out;
+  out.set_peer(peer.value());
+  out.set_unanswered_ns(absl::ToInt64Nanoseconds(unanswered));
+  if (heard_ago != absl::InfiniteDuration()) {
+    out.set_heard_ago_ns(absl::ToInt64Nanoseconds(heard_ago));
+  }
+  out.set_round_trip_ns(absl::ToInt64Nanoseconds(round_trip));
+  out.set_goodput_bps(goodput_bps);
+  out.set_packets_lost(lost);
+  out.set_packets_repaired(repaired);
+  return out;
 }
 
 proto::Ballot ToProto(const Ballot& in) {
@@ -80,16 +106,7 @@ void Fill(const Register& in, proto::MemberMessage* message) {
 }
 
 void Fill(const Beat& in, proto::MemberMessage* message) {
-  const auto& [step, epoch, active, undecided, hears_coordinator, loop_lateness, stats, ops] = in;
-  proto::Beat& out = *message->mutable_beat();
-  out.set_step(step.value());
-  out.set_epoch(epoch.value());
-  out.set_active(active);
-  out.set_undecided(undecided);
-  out.set_hears_coordinator(hears_coordinator);
-  out.set_loop_lateness_ns(absl::ToInt64Nanoseconds(loop_lateness));
-  *out.mutable_stats() = ToProto(stats);
-  for (const OpReport& op : ops) *out.add_ops() = ToProto(op);
+  *message->mutable_beat() = perigee::ToProto(in);
 }
 
 void Fill(const Promise& in, proto::MemberMessage* message) {
@@ -200,14 +217,45 @@ proto::View ToProto(const View& in) {
   return out;
 }
 
+proto::Beat ToProto(const Beat& in) {
+  const auto& [step, epoch, active, undecided, hears_coordinator, loop_lateness, stats, ops, frozen,
+               calls, links] = in;
+  proto::Beat out;
+  out.set_step(step.value());
+  out.set_epoch(epoch.value());
+  out.set_active(active);
+  out.set_undecided(undecided);
+  out.set_hears_coordinator(hears_coordinator);
+  out.set_loop_lateness_ns(absl::ToInt64Nanoseconds(loop_lateness));
+  *out.mutable_stats() = ToProto(stats);
+  for (const OpReport& op : ops) *out.add_ops() = ToProto(op);
+  out.set_frozen(frozen);
+  *out.mutable_calls() = ToProto(calls);
+  for (const LinkReport& link : links) *out.add_links() = ToProto(link);
+  return out;
+}
+
 proto::OpReport ToProto(const OpReport& in) {
-  const auto& [op, epoch, progress, age, waiting_for] = in;
+  const auto& [op, epoch, progress, age, waiting_for, phase, stalled, call] = in;
   proto::OpReport out;
   out.set_op(op.value());
   out.set_epoch(epoch.value());
   out.set_progress(progress);
   out.set_age_ns(absl::ToInt64Nanoseconds(age));
   for (NodeId node : waiting_for) out.add_waiting_for(node.value());
+  switch (phase) {
+    case OpReport::Phase::kRunning:
+      out.set_phase(proto::OpReport::RUNNING);
+      break;
+    case OpReport::Phase::kAwaitsView:
+      out.set_phase(proto::OpReport::AWAITS_VIEW);
+      break;
+    case OpReport::Phase::kAwaitsInput:
+      out.set_phase(proto::OpReport::AWAITS_INPUT);
+      break;
+  }
+  out.set_stalled_ns(absl::ToInt64Nanoseconds(stalled));
+  out.set_call(Cut(call, Beat::kTextBytesMax));
   return out;
 }
 

@@ -16,6 +16,10 @@ Beat RandomBeat(Rng& rng) {
   beat.stats.training_loss = rng.Unit();
   beat.ops.push_back({.op = OpId(rng.Next()), .epoch = Epoch(3), .progress = rng.Unit()});
   beat.ops.back().waiting_for = {NodeId(2), NodeId(9)};
+  beat.ops.back().phase = static_cast<OpReport::Phase>(rng.Below(3));
+  beat.ops.back().call = "allreduce sum of 1000 f32";
+  beat.calls = {.last = OpId(rng.Next()), .ago = absl::Seconds(4), .failure = "mismatch"};
+  beat.links.push_back({.peer = NodeId(2), .heard_ago = absl::Milliseconds(20)});
   return beat;
 }
 
@@ -68,6 +72,9 @@ TEST(ControlCodec, FieldsArriveInTheirPlaces) {
   EXPECT_EQ(std::get<Beat>(*back).undecided, beat.undecided);
   EXPECT_EQ(std::get<Beat>(*back).stats.training_loss, beat.stats.training_loss);
   EXPECT_EQ(std::get<Beat>(*back).ops[0].waiting_for, beat.ops[0].waiting_for);
+  EXPECT_EQ(std::get<Beat>(*back).ops[0].phase, beat.ops[0].phase);
+  EXPECT_EQ(std::get<Beat>(*back).calls.last, beat.calls.last);
+  EXPECT_EQ(std::get<Beat>(*back).links[0].peer, NodeId(2));
 }
 
 TEST(ControlCodec, EveryCutAndEveryExtraByteIsAnError) {

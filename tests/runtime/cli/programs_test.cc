@@ -102,6 +102,7 @@ TEST(Programs, UsageErrorsAreOneLineAndExitWithTwo) {
   ExpectOneLine({PERIGEECTL, "store"}, 2, "subcommand");
   ExpectOneLine({PERIGEECTL, "store", "check"}, 2, "PATH");
   ExpectOneLine({PERIGEECTL, "store", "backup", "x"}, 2, "--to");
+  ExpectOneLine({PERIGEECTL, "--insecure", "explain", "12.x"}, 2, "'12.x' is not an op");
 }
 
 TEST(Programs, ADaemonServesItsOperatorAndEndsCleanly) {
@@ -115,7 +116,7 @@ TEST(Programs, ADaemonServesItsOperatorAndEndsCleanly) {
   const auto json = nlohmann::json::parse(status.out);
   EXPECT_EQ(json["address"], address);
   EXPECT_EQ(json["nodes_known"], 0);
-  for (const char* command : {"status", "nodes", "views", "ops", "events"}) {
+  for (const char* command : {"status", "nodes", "views", "ops", "explain", "events"}) {
     const Outcome table = RunProgram({PERIGEECTL, command, "--insecure", "--address", address});
     EXPECT_EQ(table.exit_code, 0) << table.err;
     EXPECT_EQ(table.err, "");

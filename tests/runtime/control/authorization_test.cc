@@ -20,6 +20,8 @@ constexpr Row kTable[] = {
     {Rpc::kViews, "Views", false, false, true, true},
     {Rpc::kOps, "Ops", false, false, true, true},
     {Rpc::kEvents, "Events", false, false, true, true},
+    {Rpc::kSituation, "Situation", false, false, true, true},
+    {Rpc::kPlan, "Plan", false, false, true, true},
     {Rpc::kDrain, "Drain", false, false, true, false},
     {Rpc::kUndrain, "Undrain", false, false, true, false},
     {Rpc::kEvict, "Evict", false, false, true, false},

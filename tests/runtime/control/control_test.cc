@@ -264,6 +264,12 @@ TEST(Control, OperatorsSeeNodesViewsOpsAndEvents) {
   ASSERT_EQ(nodes->nodes_size(), 3);
   EXPECT_EQ(nodes->nodes(1).node(), 1u);
   EXPECT_EQ(nodes->nodes(1).votes(), 1u);
+  const auto situation = admin.Situation();
+  ASSERT_TRUE(situation.ok()) << situation.status();
+  ASSERT_EQ(situation->members_size(), 3);
+  EXPECT_TRUE(situation->members(0).in_view());
+  EXPECT_EQ(situation->members(0).report().ops_size(), 1);
+  EXPECT_EQ(admin.Plan()->text(), "");
   const auto views = admin.Views();
   ASSERT_EQ(views->views_size(), 1);
   EXPECT_EQ(views->views(0).members_size(), 3);

@@ -63,7 +63,7 @@ TEST(Convert, MemberMessagesArriveAsTheyWereSent) {
   }
 }
 
-TEST(Convert, BeatsSuspicionsAndFarewellsArriveAsTheyWereSent) {
+Beat FullBeat() {
   Beat beat{.step = StepId(12), .epoch = Epoch(3), .active = true};
   beat.loop_lateness = absl::Microseconds(17);
   beat.stats = {.training_loss = 0.25,
@@ -75,7 +75,53 @@ TEST(Convert, BeatsSuspicionsAndFarewellsArriveAsTheyWereSent) {
                       .epoch = Epoch(3),
                       .progress = 0.5,
                       .age = absl::Milliseconds(40),
-                      .waiting_for = {NodeId(2), NodeId(1)}});
+                      .waiting_for = {NodeId(2), NodeId(1)},
+                      .phase = OpReport::Phase::kAwaitsInput,
+                      .stalled = absl::Milliseconds(30),
+                      .call = "allreduce sum of 1000 f32"});
+  beat.frozen = true;
+  beat.calls = {.last = OpId(9),
+                .ago = absl::Seconds(40),
+                .failed = OpId(8),
+                .failed_ago = absl::Seconds(41),
+                .failure = "mismatch"};
+  beat.links.push_back({.peer = NodeId(2),
+                        .unanswered = absl::Seconds(4),
+                        .heard_ago = absl::Milliseconds(20),
+                        .round_trip = absl::Milliseconds(21),
+                        .goodput_bps = 1e8,
+                        .packets_lost = 7,
+                        .packets_repaired = 6});
+  beat.links.push_back({.peer = NodeId(3)});
+  return beat;
+}
+
+TEST(Convert, WhatBeatsTellForPeopleArrives) {
+  const auto message = FromProto(ToProto(MemberMessage(FullBeat())));
+  ASSERT_TRUE(message.ok()) << message.status();
+  const Beat& back = Get<Beat>(message);
+  EXPECT_EQ(back.ops[0].phase, OpReport::Phase::kAwaitsInput);
+  EXPECT_EQ(back.ops[0].stalled, absl::Milliseconds(30));
+  EXPECT_EQ(back.ops[0].call, "allreduce sum of 1000 f32");
+  EXPECT_TRUE(back.frozen);
+  EXPECT_EQ(back.calls.last, OpId(9));
+  EXPECT_EQ(back.calls.ago, absl::Seconds(40));
+  EXPECT_EQ(back.calls.failed, OpId(8));
+  EXPECT_EQ(back.calls.failed_ago, absl::Seconds(41));
+  EXPECT_EQ(back.calls.failure, "mismatch");
+  ASSERT_EQ(back.links.size(), 2u);
+  EXPECT_EQ(back.links[0].peer, NodeId(2));
+  EXPECT_EQ(back.links[0].unanswered, absl::Seconds(4));
+  EXPECT_EQ(back.links[0].heard_ago, absl::Milliseconds(20));
+  EXPECT_EQ(back.links[0].round_trip, absl::Milliseconds(21));
+  EXPECT_EQ(back.links[0].goodput_bps, 1e8);
+  EXPECT_EQ(back.links[0].packets_lost, 7u);
+  EXPECT_EQ(back.links[0].packets_repaired, 6u);
+  EXPECT_EQ(back.links[1].heard_ago, absl::InfiniteDuration());
+}
+
+TEST(Convert, BeatsSuspicionsAndFarewellsArriveAsTheyWereSent) {
+  const Beat beat = FullBeat();
   const auto message = FromProto(ToProto(MemberMessage(beat)));
   ASSERT_TRUE(message.ok()) << message.status();
   const Beat& back = Get<Beat>(message);
