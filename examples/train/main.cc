@@ -86,6 +86,10 @@ int Main(int argc, char** argv) {
   app.add_flag("--insecure", options.insecure, "No TLS between perigeed and the members");
   app.add_option("--listen", options.listen, "Of --member: where peers reach it, HOST:PORT")
       ->capture_default_str();
+  app.add_option("--flight-records", options.flight_records,
+                 "Of --member: folder for what it knows when a step stands still for a minute")
+      ->type_name("DIR")
+      ->check(CLI::ExistingDirectory);
   app.add_flag("--real-links", options.real_links,
                "Of --member: --rate and --delay say what the links can do; nothing is emulated");
   return program.Run(argc, argv, [&] { return Run(options); });

@@ -1,10 +1,16 @@
 #include "runtime/cli/explain_command.h"
 
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <system_error>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "runtime/control/flight_record.h"
 #include "runtime/control/situation_reply.h"
 #include "runtime/orbit/plan_file.h"
 #include "transport/base/status.h"
@@ -25,6 +31,40 @@ absl::StatusOr<OpId> ParseOp(absl::string_view text) {
         absl::StrCat("'", text, "' is not an op: write STEP.INDEX as `perigeectl ops` shows it"));
   }
   return OpId::Of(StepId(step), index);
+}
+
+absl::StatusOr<Situation> ReadRecords(const std::vector<std::string>& paths) {
+  std::vector<std::string> files;
+  for (const std::string& path : paths) {
+    std::error_code error;
+    if (!std::filesystem::is_directory(path, error)) {
+      files.push_back(path);
+      continue;
+    }
+    const size_t before = files.size();
+    for (std::filesystem::directory_iterator it(path, error), end; !error && it != end;
+         it.increment(error)) {
+      const std::string name = it->path().filename().string();
+      const bool record = absl::StartsWith(name, "flight-") && absl::EndsWith(name, ".json");
+      if (record) files.push_back(it->path().string());
+    }
+    if (files.size() == before) {
+      return absl::NotFoundError(absl::StrCat(
+          path, " holds no flight-*.json: members write them where they were told to"));
+    }
+  }
+  std::vector<FlightRecord> records;
+  for (const std::string& path : files) {
+    std::ifstream file(path);
+    const std::string json = (std::stringstream() << file.rdbuf()).str();
+    absl::StatusOr<FlightRecord> record = FlightRecordFromJson(json);
+    if (!file || !record.ok()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          path, ": ", file ? record.status().message() : absl::string_view("cannot be read")));
+    }
+    records.push_back(*std::move(record));
+  }
+  return SituationOf(records);
 }
 
 absl::StatusOr<Situation> AskSituation(AdminClient& client) {

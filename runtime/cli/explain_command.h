@@ -15,6 +15,10 @@ namespace perigee {
 // "12.1" or "12" (its first op). InvalidArgument for other texts.
 absl::StatusOr<OpId> ParseOp(absl::string_view text);
 
+// What flight records tell: `paths` are files, or folders whose flight-*.json are read.
+// InvalidArgument names the file that is none; NotFound a folder without any.
+absl::StatusOr<Situation> ReadRecords(const std::vector<std::string>& paths);
+
 // Asks for all that the members report and for the contact plan.
 absl::StatusOr<Situation> AskSituation(AdminClient& client);
 

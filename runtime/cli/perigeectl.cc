@@ -35,6 +35,7 @@ struct Options {
   std::string at;
   StoreCommandOptions store;
   std::string op;
+  std::vector<std::string> records;
 };
 
 void Print(const nlohmann::ordered_json& json, int indent) {
@@ -106,8 +107,13 @@ absl::Status ShowExplanation(const Options& options) {
   if (!options.op.empty()) {
     PERIGEE_ASSIGN_OR_RETURN(wanted.op, ParseOp(options.op));
   }
-  PERIGEE_ASSIGN_OR_RETURN(AdminClient client, Connect(options));
-  PERIGEE_ASSIGN_OR_RETURN(const Situation situation, AskSituation(client));
+  Situation situation;
+  if (options.records.empty()) {
+    PERIGEE_ASSIGN_OR_RETURN(AdminClient client, Connect(options));
+    PERIGEE_ASSIGN_OR_RETURN(situation, AskSituation(client));
+  } else {
+    PERIGEE_ASSIGN_OR_RETURN(situation, ReadRecords(options.records));
+  }
   const std::vector<Sentence> sentences = Explain(situation, wanted);
   if (options.output == "json") {
     Print(SentencesTable(sentences).ToJson(), 2);
@@ -193,9 +199,14 @@ int Main(int argc, char** argv) {
                      "perigeectl --certs certs ops", [&] { return ShowOps(options); });
   CLI::App& explain = program.AddCommand(
       "explain", "Why the job stands still: one sentence per hung op, who waits for whom and why.",
-      "perigeectl --certs certs explain\nperigeectl --certs certs explain 12.1",
+      "perigeectl --certs certs explain\nperigeectl --certs certs explain 12.1\n"
+      "perigeectl explain --records /var/tmp/perigee",
       [&] { return ShowExplanation(options); });
   explain.add_option("OP", options.op, "only this op, STEP.INDEX")->type_name("");
+  explain
+      .add_option("--records", options.records,
+                  "flight records instead of a coordinator: files, or the folder with them")
+      ->type_name("PATH");
   CLI::App& events =
       program.AddCommand("events", "What happened.", "perigeectl --certs certs events --follow",
                          [&] { return ShowEvents(options); });

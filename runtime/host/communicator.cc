@@ -41,8 +41,12 @@ absl::StatusOr<std::unique_ptr<Communicator>> Communicator::Create(
   PERIGEE_ASSIGN_OR_RETURN(
       comm->loop_,
       NodeLoop::Create(
-          std::move(loop), [self](absl::Time, NodeEvent event) { self->OnEvent(std::move(event)); },
+          std::move(loop),
+          [self](absl::Time now, NodeEvent event) { self->OnEvent(now, std::move(event)); },
           [self](const absl::Status& status) { self->OnConnection(status); }));
+  comm->loop_->SetOnControl([self](absl::Time now, const MemberMessage& message) {
+    self->recorder_.OnControl(now, message);
+  });
   comm->loop_->Start();
   PERIGEE_RETURN_IF_ERROR(comm->WaitForFirstView());
   return comm;
@@ -76,7 +80,8 @@ absl::Status Communicator::WaitForFirstView() {
 
 // ---- From the loop's thread. ----
 
-void Communicator::OnEvent(NodeEvent event) {
+void Communicator::OnEvent(absl::Time now, NodeEvent event) {
+  recorder_.OnEvent(now, event);
   std::lock_guard lock(mutex_);
   if (auto* finished = std::get_if<OpFinished>(&event)) {
     auto it = ops_.find(finished->op);
@@ -108,6 +113,7 @@ bool Communicator::Await(std::unique_lock<std::mutex>& lock, absl::Duration dead
 }
 
 void Communicator::OnConnection(const absl::Status& status) {
+  recorder_.OnConnection(absl::Now(), status);
   {
     std::lock_guard lock(mutex_);
     const bool same = connection_told_ && connection_.ok() == status.ok();
@@ -144,6 +150,7 @@ absl::StatusOr<OpId> Communicator::Start(const CollectiveRequest& request) {
   Call([&](absl::Time now, Node& node) {
     op = node.Start(now, request);
     if (!op.ok()) return;
+    recorder_.OnStarted(now, *op);
     std::lock_guard lock(mutex_);
     ops_[*op];
   });
@@ -175,10 +182,21 @@ absl::StatusOr<OpResult> Communicator::Wait(OpId op, absl::Duration deadline) {
       return OpResult{.needs_input_in = std::exchange(record->needs_input_in, std::nullopt)};
     }
   }
-  std::string description;
-  Call([&](absl::Time now, Node& node) { description = node.Describe(now, op); });
-  return absl::DeadlineExceededError(
-      absl::StrCat(description, "; nothing for ", absl::FormatDuration(deadline)));
+  return DeadlinePassed(op, deadline);
+}
+
+absl::Status Communicator::DeadlinePassed(OpId op, absl::Duration deadline) {
+  std::string text;
+  std::optional<FlightRecord> record;
+  Call([&](absl::Time now, Node& node) {
+    text = absl::StrCat(node.Describe(now, op), "; nothing for ", absl::FormatDuration(deadline));
+    record = recorder_.Take(now, node, text);
+  });
+  if (record) {
+    const absl::Status written = recorder_.Write(*record);
+    if (!written.ok()) absl::StrAppend(&text, "; ", written.message());
+  }
+  return absl::DeadlineExceededError(text);
 }
 
 absl::Status Communicator::Resume(OpId op, const CollectiveRequest& request) {

@@ -26,6 +26,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "collectives/buffer.h"
+#include "runtime/host/flight_recorder.h"
 #include "runtime/host/node_loop.h"
 #include "runtime/node.h"
 #include "transport/contact_plan.h"
@@ -50,6 +51,9 @@ struct CommunicatorOptions {
   // SetActive.
   bool needs_state = false;
   absl::Duration join_deadline = absl::Seconds(60);
+  // Where waits that pass their deadline leave a record for `perigeectl explain --records`; without
+  // a folder nowhere. A folder that cannot be written to is told with the error of the wait.
+  FlightRecorderOptions flight_records;
   // Called about once per change of the connection to the coordinator, and when the first attempt
   // fails; from another thread; must not block.
   std::function<void(const absl::Status&)> on_connection;
@@ -121,11 +125,14 @@ class Communicator {
     bool has_waiter = false;
   };
 
-  explicit Communicator(const CommunicatorOptions& options) : options_(options) {}
+  explicit Communicator(const CommunicatorOptions& options)
+      : options_(options), recorder_(options.flight_records, options.node) {}
   absl::Status WaitForFirstView();
-  void OnEvent(NodeEvent event);
+  void OnEvent(absl::Time now, NodeEvent event);
   void OnConnection(const absl::Status& status);
   void PushChange(MemberChange change) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The error of a wait that passed its deadline, with a flight record where they are wanted.
+  absl::Status DeadlinePassed(OpId op, absl::Duration deadline);
   // Whether `done` holds within `deadline`; it is looked at whenever something changes.
   bool Await(std::unique_lock<std::mutex>& lock, absl::Duration deadline,
              const std::function<bool()>& done);
@@ -133,6 +140,7 @@ class Communicator {
   void Call(const std::function<void(absl::Time, Node&)>& function);
 
   CommunicatorOptions options_;
+  FlightRecorder recorder_;  // on the loop's thread, but for Write
 
   // Not absl::Mutex: ThreadSanitizer cannot see into a system's Abseil.
   mutable std::mutex mutex_;

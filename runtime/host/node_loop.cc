@@ -179,7 +179,10 @@ void NodeLoop::Drain(absl::Time now) {
       OnEvent(now, *std::move(event));
       busy = true;
     }
-    while (std::optional<MemberMessage> message = node_.NextControl()) control_.Send(*message);
+    while (std::optional<MemberMessage> message = node_.NextControl()) {
+      if (on_control_) on_control_(now, *message);
+      control_.Send(*message);
+    }
   }
 }
 

@@ -13,6 +13,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -47,6 +48,8 @@ class NodeLoop {
   using Task = std::function<void(absl::Time now, Node& node)>;
   // Runs on the loop's thread; must not block.
   using EventFunction = std::function<void(absl::Time now, NodeEvent event)>;
+  // What goes to the coordinator, also while there is no connection; on the loop's thread.
+  using ControlFunction = std::function<void(absl::Time now, const MemberMessage& message)>;
   using ConnectionFunction = std::function<void(const absl::Status& connection)>;
 
   // Opens the socket. The errors of UdpSocket::Create.
@@ -57,6 +60,8 @@ class NodeLoop {
   NodeLoop(const NodeLoop&) = delete;
   NodeLoop& operator=(const NodeLoop&) = delete;
 
+  // Before Start.
+  void SetOnControl(ControlFunction on_control) { on_control_ = std::move(on_control); }
   void Start();
   // Ends the thread and the stream; tasks that were posted before still run. Safe to call twice.
   void Stop();
@@ -87,6 +92,7 @@ class NodeLoop {
   int wake_fd_;
   EventFunction on_event_;
   ConnectionFunction on_connection_;
+  ControlFunction on_control_;
   ControlClient control_;
   Node node_;
   CpuReducer reducer_;
