@@ -39,10 +39,10 @@ using explain::Causes;
 using explain::Nodes;
 using explain::OpCase;
 
-std::map<OpId, OpCase> CasesOf(const Situation& situation) {
+std::map<OpId, OpCase> CasesOf(const Situation& situation, const ExplainOptions& options) {
   std::map<OpId, OpCase> cases;
   for (const MemberAccount& member : situation.members) {
-    if (!member.report) continue;
+    if (!explain::IsHeard(member, situation, options)) continue;
     for (const OpReport& report : member.report->ops) {
       OpCase& op = cases[report.op];
       op.op = report.op;
@@ -173,6 +173,23 @@ std::vector<Sentence> Failures(const Situation& situation, const ExplainOptions&
   return sentences;
 }
 
+// When no member of the view is heard, nothing can be said of ops.
+std::optional<Sentence> NothingKnown(const Situation& situation, const ExplainOptions& options) {
+  std::vector<NodeId> silent;
+  absl::Duration least = absl::InfiniteDuration();
+  for (const MemberAccount& member : situation.members) {
+    if (explain::IsHeard(member, situation, options)) return std::nullopt;
+    if (!member.in_view || !member.report) continue;
+    silent.push_back(member.node);
+    least = std::min(least, member.heard_ago);
+  }
+  if (silent.empty() || !situation.coordinator) return std::nullopt;
+  return Sentence{std::nullopt,
+                  absl::StrCat("nothing is known of any op: the coordinator has heard "
+                               "nothing from ",
+                               Nodes(silent), " for ", Ago(least))};
+}
+
 std::string NothingHangs(const Situation& situation, const std::map<OpId, OpCase>& cases) {
   std::string text = "nothing hangs: ";
   if (!cases.empty()) {
@@ -212,7 +229,7 @@ std::string NotRunning(const Situation& situation, OpId op) {
 }  // namespace
 
 std::vector<Sentence> Explain(const Situation& situation, const ExplainOptions& options) {
-  const std::map<OpId, OpCase> cases = CasesOf(situation);
+  const std::map<OpId, OpCase> cases = CasesOf(situation, options);
   const Causes causes(situation, options);
   std::vector<Sentence> sentences;
   for (const auto& [id, op] : cases) {
@@ -223,6 +240,7 @@ std::vector<Sentence> Explain(const Situation& situation, const ExplainOptions& 
   std::stable_sort(sentences.begin(), sentences.end(),
                    [](const Sentence& a, const Sentence& b) { return a.op < b.op; });
   if (!sentences.empty()) return sentences;
+  if (std::optional<Sentence> unknown = NothingKnown(situation, options)) return {*unknown};
   if (options.op) return {{options.op, NotRunning(situation, *options.op), /*hangs=*/false}};
   if (!situation.waiting_reason.empty()) {
     return {{std::nullopt,

@@ -19,6 +19,12 @@ std::string Utc(absl::Time time) {
 
 }  // namespace
 
+bool IsHeard(const MemberAccount& account, const Situation& situation,
+             const ExplainOptions& options) {
+  if (!account.report) return false;
+  return !situation.coordinator || (account.connected && account.heard_ago < options.silence);
+}
+
 Causes::Causes(const Situation& situation, const ExplainOptions& options)
     : situation_(situation), options_(options) {
   for (const MemberAccount& account : situation.members) {
@@ -36,9 +42,7 @@ const Causes::Known* Causes::Find(NodeId node) const {
 
 bool Causes::IsHeard(NodeId node) const {
   const Known* known = Find(node);
-  if (known == nullptr || !known->account->report) return false;
-  if (!situation_.coordinator) return true;
-  return known->account->connected && known->account->heard_ago < options_.silence;
+  return known != nullptr && explain::IsHeard(*known->account, situation_, options_);
 }
 
 absl::Duration Causes::HeardAgo(NodeId node, NodeId peer) const {
@@ -104,9 +108,20 @@ std::string Causes::SilenceOf(NodeId node) const {
   return absl::StrCat(text, " (", absl::StrJoin(sources, "; "), ")");
 }
 
+// Of one that the coordinator does not hear although its peers do: what it said last is old.
+std::string Causes::UnheardBy(NodeId node) const {
+  const Known* known = Find(node);
+  if (known == nullptr) return ", which the coordinator does not know any more: it has left";
+  std::vector<NodeId> peers;
+  HeardByPeers(node, &peers);
+  return absl::StrCat(", of which little is known: the coordinator has not heard it for ",
+                      Ago(known->account->heard_ago), ", but ", Nodes(peers),
+                      peers.size() == 1 ? " does" : " do");
+}
+
 std::optional<Cause> Causes::NotCalled(const OpCase& op, NodeId node) const {
   const Known* known = Find(node);
-  if (known == nullptr || !known->account->report || op.reports.contains(node)) return std::nullopt;
+  if (op.reports.contains(node)) return std::nullopt;
   const CallReport& calls = known->account->report->calls;
   if (calls.last >= op.op) return std::nullopt;
   const std::vector<OpReport>& running = known->account->report->ops;
@@ -139,9 +154,12 @@ std::optional<Cause> Causes::AtMember(const OpCase& op, NodeId node) const {
   if (const std::string silence = SilenceOf(node); !silence.empty()) {
     return Cause{Cause::Kind::kSilent, node, silence};
   }
-  if (auto cause = NotCalled(op, node)) return cause;
   const Known* known = Find(node);
-  if (known == nullptr || !known->account->report) return std::nullopt;
+  if (!IsHeard(node)) {
+    if (!waited_for) return std::nullopt;
+    return Cause{Cause::Kind::kUnknown, node, UnheardBy(node)};
+  }
+  if (auto cause = NotCalled(op, node)) return cause;
   const Beat& report = *known->account->report;
   if (report.frozen) return Cause{Cause::Kind::kAgreement, node, ""};
   auto own = op.reports.find(node);

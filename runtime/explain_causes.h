@@ -10,7 +10,11 @@
 
 namespace perigee::explain {
 
-// One op as all members tell of it.
+// Whether what the member says is of now. Old words would blame it for what it has done since.
+bool IsHeard(const MemberAccount& account, const Situation& situation,
+             const ExplainOptions& options);
+
+// One op as all members that are heard tell of it.
 struct OpCase {
   OpId op;
   Epoch epoch;                                // the latest in which it runs
@@ -27,6 +31,7 @@ struct Cause {
     kAgreement,    // frozen until the next view is decided
     kAwaitsInput,  // its program has to bring its input again
     kLink,         // two members that are there do not reach each other
+    kUnknown,      // its peers hear it, the coordinator does not
     kLateLoop,     // its own loop is late
     kEarlierOp,    // it waits itself, in an op before: the reason is there
   };
@@ -56,13 +61,13 @@ class Causes {
   std::string Cut(NodeId from, NodeId to) const;
 
   const Known* Find(NodeId node) const;
-  // Speaks still: what it says is of now.
   bool IsHeard(NodeId node) const;
   // How long `node` has heard nothing from `peer`, and has waited for its acknowledgement.
   absl::Duration HeardAgo(NodeId node, NodeId peer) const;
   absl::Duration Unanswered(NodeId node, NodeId peer) const;
   absl::Duration HeardByPeers(NodeId node, std::vector<NodeId>* peers) const;
   std::string SilenceOf(NodeId node) const;
+  std::string UnheardBy(NodeId node) const;
 
   const Situation& situation_;
   const ExplainOptions& options_;

@@ -125,22 +125,23 @@ std::set<NodeId> Node::UrgentLinks(absl::Time now) const {
 }
 
 std::vector<LinkReport> Node::NextLinks(absl::Time now) {
+  // In a circle from where the last beat ended, so that everybody's turn comes.
+  std::vector<NodeId> order;
+  for (auto it = peers_.lower_bound(next_link_); it != peers_.end(); ++it) {
+    order.push_back(it->first);
+  }
+  for (auto it = peers_.begin(); it != peers_.lower_bound(next_link_); ++it) {
+    order.push_back(it->first);
+  }
   const std::set<NodeId> urgent = UrgentLinks(now);
-  std::vector<NodeId> chosen;
-  for (NodeId peer : urgent) {
-    if (chosen.size() < Beat::kLinksMax && peers_.contains(peer)) chosen.push_back(peer);
-  }
-  // The others in turn, from where the last beat ended, each at most once.
-  auto it = peers_.lower_bound(next_link_);
-  for (size_t i = 0; i < peers_.size() && chosen.size() < Beat::kLinksMax; ++i, ++it) {
-    if (it == peers_.end()) it = peers_.begin();
-    next_link_ = it->first.Next();
-    if (!urgent.contains(it->first)) chosen.push_back(it->first);
-  }
+  std::stable_partition(order.begin(), order.end(),
+                        [&](NodeId peer) { return urgent.contains(peer); });
+  order.resize(std::min(order.size(), Beat::kLinksMax));
   std::vector<LinkReport> links;
-  for (NodeId peer : chosen) {
+  for (NodeId peer : order) {
     SampleGoodput(now, peer);
     links.push_back(LinkOf(now, peer));
+    next_link_ = peer.Next();
   }
   return links;
 }

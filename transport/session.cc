@@ -272,6 +272,9 @@ void Session::DetectLosses(absl::Time now, Pacer::Feedback feedback) {
   feedback.queueing = loss_.queueing();
   pacer_.OnFeedback(now, feedback);
   RefreshWindow();
+  // A probe that is lost is not sent again: nothing is left to be answered.
+  const bool idle = loss_.in_flight_bytes() == 0 && !HasControl() && !send_window_.HasSegment();
+  if (idle && !is_probing_) unanswered_since_ = absl::InfiniteFuture();
 }
 
 void Session::OnTimeout(absl::Time now) {

@@ -32,6 +32,26 @@ absl::Status Run(const TrainOptions& options) {
   return RunLauncher(options);
 }
 
+// What only a member of a job takes, not the launcher of all.
+void AddMemberFlags(CLI::App& app, TrainOptions& options) {
+  app.add_option("--member", options.member, "Run as this member of a job instead of starting one")
+      ->check(CLI::Range(0, 63));
+  app.add_option("--coordinator", options.coordinator, "Of --member: address of perigeed")
+      ->capture_default_str();
+  app.add_option("--certs", options.certs,
+                 "Of --member: folder with its certificate (perigeectl cert init)")
+      ->type_name("DIR");
+  app.add_flag("--insecure", options.insecure, "No TLS between perigeed and the members");
+  app.add_option("--listen", options.listen, "Of --member: where peers reach it, HOST:PORT")
+      ->capture_default_str();
+  app.add_option("--flight-records", options.flight_records,
+                 "Of --member: folder for what it knows when a step stands still for a minute")
+      ->type_name("DIR")
+      ->check(CLI::ExistingDirectory);
+  app.add_flag("--real-links", options.real_links,
+               "Of --member: --rate and --delay say what the links can do; nothing is emulated");
+}
+
 int Main(int argc, char** argv) {
   TrainOptions options;
   Program program("example-train",
@@ -76,22 +96,7 @@ int Main(int argc, char** argv) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_option("--device", options.device, "Where to compute: cpu")->capture_default_str();
-  app.add_option("--member", options.member, "Run as this member of a job instead of starting one")
-      ->check(CLI::Range(0, 63));
-  app.add_option("--coordinator", options.coordinator, "Of --member: address of perigeed")
-      ->capture_default_str();
-  app.add_option("--certs", options.certs,
-                 "Of --member: folder with its certificate (perigeectl cert init)")
-      ->type_name("DIR");
-  app.add_flag("--insecure", options.insecure, "No TLS between perigeed and the members");
-  app.add_option("--listen", options.listen, "Of --member: where peers reach it, HOST:PORT")
-      ->capture_default_str();
-  app.add_option("--flight-records", options.flight_records,
-                 "Of --member: folder for what it knows when a step stands still for a minute")
-      ->type_name("DIR")
-      ->check(CLI::ExistingDirectory);
-  app.add_flag("--real-links", options.real_links,
-               "Of --member: --rate and --delay say what the links can do; nothing is emulated");
+  AddMemberFlags(app, options);
   return program.Run(argc, argv, [&] { return Run(options); });
 }
 

@@ -234,6 +234,32 @@ TEST_F(ExplainTest, OpsThatWaitForOneBeforeThem) {
   EXPECT_THAT(Texts(), testing::Each(HasSubstr("for node 2, from which nothing was heard")));
 }
 
+// What the coordinator heard last of a member is old; its peers know better.
+TEST_F(ExplainTest, AMemberThatOnlyTheCoordinatorDoesNotHear) {
+  for (uint32_t node : {0, 1, 3}) Wait(node, (node + 3) % 4);
+  Wait(2, 1).op = OpId::Of(StepId(11), 1);
+  At(2).heard_ago = At(2).report_age = absl::Seconds(30);
+  EXPECT_THAT(Texts(), ElementsAre("op 12.1 (allreduce sum of 1000 f32) waits on nodes 0, 1, 3 for "
+                                   "node 2, of which little is known: the coordinator has not "
+                                   "heard it for 30s, but nodes 0, 1, 3 do"));
+}
+
+TEST_F(ExplainTest, NobodyIsHeard) {
+  WaitInARing();
+  for (uint32_t node = 0; node < 4; ++node) At(node).connected = false;
+  EXPECT_THAT(Texts(), ElementsAre("nothing is known of any op: the coordinator has heard nothing "
+                                   "from nodes 0, 1, 2, 3 for 50ms"));
+  At(1).report->calls.failed = kOp;
+  EXPECT_THAT(Texts(), ElementsAre(HasSubstr("op 12.1 failed on node 1"))) << "its last words";
+}
+
+TEST_F(ExplainTest, AMemberThatHasLeftIsStillWaitedFor) {
+  for (uint32_t node : {0, 1, 3}) Wait(node, (node + 3) % 4);
+  situation_.members.erase(situation_.members.begin() + 2);
+  EXPECT_THAT(Texts(), ElementsAre(HasSubstr("for node 2, which the coordinator does not know any "
+                                             "more: it has left")));
+}
+
 TEST_F(ExplainTest, NoReasonIsVisible) {
   WaitInARing();
   EXPECT_THAT(Texts(), ElementsAre(HasSubstr("node 0 waits for node 3, and no reason is visible")));

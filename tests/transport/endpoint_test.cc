@@ -84,6 +84,32 @@ TEST(EndpointTest, Example) {
   EXPECT_EQ(r.world.end(1).NextTimeout(), absl::InfiniteFuture());
 }
 
+TEST(EndpointTest, ActivityTellsWhichWayIsCut) {
+  Recorded r;
+  const auto activity = [&](int end) { return *r.world.end(end).Activity(r.world.node(1 - end)); };
+  EXPECT_EQ(activity(0).heard, absl::InfinitePast());
+  ASSERT_TRUE(r.SendControl({1}).ok());
+  r.world.RunFor(absl::Seconds(1));
+  EXPECT_EQ(activity(0).unanswered_since, absl::InfiniteFuture());
+  EXPECT_GE(activity(1).heard, r.world.now() - absl::Seconds(1));
+
+  r.world.channel(0).SetDown(true);  // what end 0 sends is lost
+  ASSERT_TRUE(r.SendControl({2}).ok());
+  ASSERT_TRUE(r.world.end(1).SendControl(r.world.now(), NodeId(0), std::vector<uint8_t>{3}).ok());
+  r.world.RunFor(absl::Seconds(2));
+  const absl::Time before = r.world.now() - absl::Milliseconds(1900);
+  EXPECT_LE(activity(0).unanswered_since, before);
+  EXPECT_GE(activity(0).heard, r.world.now() - absl::Milliseconds(100)) << "the other's probes";
+  EXPECT_LE(activity(1).unanswered_since, before);
+  EXPECT_LE(activity(1).heard, before);
+
+  r.world.channel(0).SetDown(false);
+  r.world.RunFor(absl::Seconds(2));
+  EXPECT_EQ(activity(0).unanswered_since, absl::InfiniteFuture());
+  EXPECT_EQ(activity(1).unanswered_since, absl::InfiniteFuture());
+  EXPECT_FALSE(r.world.end(0).Activity(NodeId(7)));
+}
+
 TEST(EndpointTest, BodyAndTrailerAreOneMessage) {
   Recorded r;
   const std::vector<uint8_t> body(3000, 1), trailer(100, 2);

@@ -22,9 +22,11 @@ using testing::StartsWith;
 // Adds up one vector per step, up to `stop_at`.
 class Caller : public Application {
  public:
-  Caller(Node& node, StepId stop_at) : node_(node), stop_at_(stop_at), data_(5000, 1.0f) {}
+  Caller(Node& node, StepId stop_at, size_t count)
+      : node_(node), stop_at_(stop_at), data_(count, 1.0f) {}
   void OnEvent(absl::Time now, const NodeEvent& event) override {
-    if (std::holds_alternative<OpFinished>(event)) next_ = next_.Next();
+    const auto* finished = std::get_if<OpFinished>(&event);
+    if (finished != nullptr) next_ = finished->status.ok() ? next_.Next() : stop_at_;
     const bool may_call =
         std::holds_alternative<OpFinished>(event) || std::holds_alternative<ViewChanged>(event);
     if (!may_call || next_ >= stop_at_) return;
@@ -45,14 +47,17 @@ class Caller : public Application {
 
 class ExplainHangsTest : public testing::Test {
  protected:
-  // Four members; node 2 calls nothing from step `lazy_from` on. Nobody is ever proposed for
-  // removal, as where too few would be left.
-  void Begin(uint64_t lazy_from = 1'000'000) {
+  // Four members; node 2 calls nothing from step `lazy_from` on, and adds up `count_of_2` numbers
+  // where the others add up 5000. Nobody is ever proposed for removal, as where too few would be
+  // left.
+  void Begin(uint64_t lazy_from = 1'000'000, size_t count_of_2 = 5000) {
     ClusterOptions options{.node_count = 4};
     options.channel = {.link = {125e6, absl::Milliseconds(10)}, .loss = 0.01};
     options.coordinator.suspect_after = absl::Hours(1);
-    auto cluster = Cluster::Create(options, [lazy_from](NodeId self, Node& node) {
-      return std::make_unique<Caller>(node, StepId(self == NodeId(2) ? lazy_from : 1'000'000));
+    auto cluster = Cluster::Create(options, [=](NodeId self, Node& node) {
+      const bool two = self == NodeId(2);
+      return std::make_unique<Caller>(node, StepId(two ? lazy_from : 1'000'000),
+                                      two ? count_of_2 : 5000);
     });
     ASSERT_TRUE(cluster.ok()) << cluster.status();
     cluster_ = *std::move(cluster);
@@ -107,6 +112,13 @@ TEST_F(ExplainHangsTest, AMemberThatDoesNotCall) {
                                            "1, 3 for node 2: node 2 has not called it yet; its "
                                            "last call was 4.1, "),
                                 HasSubstr(" ago; its training loop is elsewhere"))));
+}
+
+TEST_F(ExplainHangsTest, AMemberThatCallsSomethingElse) {
+  Begin(/*lazy_from=*/1'000'000, /*count_of_2=*/4000);
+  EXPECT_THAT(Texts(), ElementsAre(AllOf(StartsWith("op 0.1 failed on nodes "),
+                                         HasSubstr("allreduce sum of 4000 f32"),
+                                         HasSubstr("allreduce sum of 5000 f32"))));
 }
 
 }  // namespace
