@@ -26,6 +26,10 @@ CLI::Option* AddQuantity(CLI::App& app, const std::string& name, T* value,
   return option;
 }
 
+constexpr char kExitCodes[] =
+    "Exit codes:\n  0  success\n  1  the run or a check failed, or nobody answered\n"
+    "  2  usage: a flag, a command or a file that cannot be read\n";
+
 std::string Footer(const std::string& examples) {
   if (examples.empty()) return "";
   std::string footer = "Examples:\n";
@@ -97,7 +101,7 @@ Program::Program(const std::string& name, const std::string& what, const std::st
     : name_(name), app_(what, name) {
   app_.set_version_flag("--version", absl::StrCat(name, " ", kVersion));
   app_.set_help_flag("--help,-h", "show this help");
-  app_.footer(Footer(examples));
+  app_.footer(absl::StrCat(Footer(examples), kExitCodes));
 }
 
 CLI::App& Program::AddCommand(const std::string& name, const std::string& what,

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -103,6 +104,11 @@ TEST(Programs, UsageErrorsAreOneLineAndExitWithTwo) {
   ExpectOneLine({PERIGEECTL, "store", "check"}, 2, "PATH");
   ExpectOneLine({PERIGEECTL, "store", "backup", "x"}, 2, "--to");
   ExpectOneLine({PERIGEECTL, "--insecure", "explain", "12.x"}, 2, "'12.x' is not an op");
+  ExpectOneLine({PERIGEECTL, "explain", "--records", "/no/such"}, 2, "/no/such");
+  ExpectOneLine({PERIGEECTL, "--insecure", "nodes", "--watch=soon"}, 2, "'soon'");
+  ExpectOneLine({PERIGEECTL, "--insecure", "events", "--follow", "--watch"}, 2, "--watch");
+  ExpectOneLine({PERIGEECTL, "--insecure", "plan"}, 2, "subcommand");
+  ExpectOneLine({PERIGEECTL, "completion", "fish"}, 2, "'fish'");
 }
 
 TEST(Programs, ADaemonServesItsOperatorAndEndsCleanly) {
@@ -116,11 +122,17 @@ TEST(Programs, ADaemonServesItsOperatorAndEndsCleanly) {
   const auto json = nlohmann::json::parse(status.out);
   EXPECT_EQ(json["address"], address);
   EXPECT_EQ(json["nodes_known"], 0);
-  for (const char* command : {"status", "nodes", "views", "ops", "explain", "events"}) {
-    const Outcome table = RunProgram({PERIGEECTL, command, "--insecure", "--address", address});
-    EXPECT_EQ(table.exit_code, 0) << table.err;
-    EXPECT_EQ(table.err, "");
-    EXPECT_NE(table.out, "");
+  for (const char* command : {"status", "nodes", "views", "ops", "explain", "links", "contacts",
+                              "eclipses", "plan show", "events"}) {
+    for (const char* form : {"table", "wide", "json", "yaml"}) {
+      std::vector<std::string> argv = {PERIGEECTL};
+      for (const auto& word : absl::StrSplit(command, ' ')) argv.emplace_back(word);
+      argv.insert(argv.end(), {"--insecure", "--address", address, "-o", form});
+      const Outcome shown = RunProgram(argv);
+      EXPECT_EQ(shown.exit_code, 0) << shown.err;
+      EXPECT_EQ(shown.err, "");
+      EXPECT_NE(shown.out, "") << command;
+    }
   }
   ExpectOneLine({PERIGEECTL, "--insecure", "--address", address, "drain", "9"}, 1, "node 9");
   ExpectOneLine({PERIGEED, "--insecure", "--listen", address}, 1, "is in use");
@@ -195,6 +207,81 @@ TEST(Programs, CertificatesAreMadeAndThenNothingGoesWithoutThem) {
       RunProgram({PERIGEECTL, "--certs", watcher, "--address", address, "events"});
   EXPECT_TRUE(absl::StrContains(events.out, "audit")) << events.out << events.err;
   std::filesystem::remove_all(folder);
+}
+
+TEST(Programs, AWatchDrawsUntilItIsInterrupted) {
+  Daemon daemon;
+  auto watch = ChildProcess::Start(
+      {PERIGEECTL, "nodes", "--watch=0.1", "--insecure", "--address", daemon.address()});
+  ASSERT_TRUE(watch.ok()) << watch.status();
+  int frames = 0;
+  ReadLines({&*watch}, absl::Now() + kDeadline, [&](size_t, const std::string& line) {
+    EXPECT_EQ(line, "no node has registered yet");
+    return ++frames < 3;
+  });
+  EXPECT_EQ(frames, 3);
+  watch->Signal(SIGINT);
+  EXPECT_EQ(watch->Wait(kDeadline), 0);
+}
+
+TEST(Programs, HelpSaysWhatExitCodesMean) {
+  for (const char* program : {PERIGEED, PERIGEECTL}) {
+    const Outcome help = RunProgram({program, "--help"});
+    EXPECT_EQ(help.exit_code, 0);
+    EXPECT_TRUE(absl::StrContains(help.out, "Exit codes:\n")) << help.out;
+  }
+}
+
+// ---- Completion, compared with what --help says. ----
+
+// The first words of a section's lines that begin with `prefix`.
+std::set<std::string> HelpWords(const std::string& help, const std::string& section,
+                                const std::string& prefix) {
+  std::set<std::string> words;
+  bool inside = false;
+  for (const absl::string_view line : absl::StrSplit(help, '\n')) {
+    if (!absl::StartsWith(line, " ")) inside = line == section;
+    if (!inside || !absl::StartsWith(line, "  ") || absl::StartsWith(line, "   ")) continue;
+    const absl::string_view names = line.substr(2, line.find(' ', 2) - 2);
+    for (const absl::string_view word : absl::StrSplit(names, ',')) {
+      const absl::string_view name = word.substr(0, word.find('{'));
+      if (absl::StartsWith(name, prefix)) words.emplace(name);
+    }
+  }
+  return words;
+}
+
+// What bash offers after `line`, of words that begin with `prefix`.
+std::set<std::string> Completions(const std::vector<std::string>& line, const std::string& prefix) {
+  std::string words;
+  for (const std::string& word : line) absl::StrAppend(&words, " ", word);
+  const std::string script = absl::StrCat(
+      "source <(", PERIGEECTL, " completion bash); COMP_WORDS=(perigeectl", words, " '", prefix,
+      "'); COMP_CWORD=", line.size() + 1, "; _perigeectl; printf '%s\\n' \"${COMPREPLY[@]}\"");
+  const Outcome outcome = RunProgram({"/bin/bash", "-c", script});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  std::set<std::string> offered;
+  for (const auto& word : absl::StrSplit(outcome.out, '\n', absl::SkipEmpty())) {
+    if (prefix == "-" || !absl::StartsWith(word, "-")) offered.emplace(word);
+  }
+  return offered;
+}
+
+TEST(Programs, CompletionOffersWhatHelpLists) {
+  const std::string help = RunProgram({PERIGEECTL, "--help"}).out;
+  const std::set<std::string> commands = HelpWords(help, "Subcommands:", "");
+  const std::set<std::string> common = HelpWords(help, "Options:", "-");
+  EXPECT_GT(commands.size(), 10u) << help;
+  EXPECT_TRUE(common.contains("--watch")) << help;
+  EXPECT_EQ(Completions({}, ""), commands);
+  EXPECT_EQ(Completions({}, "-"), common);
+  for (const std::string& command : commands) {
+    const std::string own = RunProgram({PERIGEECTL, command, "--help"}).out;
+    std::set<std::string> options = HelpWords(own, "Options:", "-");
+    options.insert(common.begin(), common.end());
+    EXPECT_EQ(Completions({command}, "-"), options) << command;
+    EXPECT_EQ(Completions({command}, ""), HelpWords(own, "Subcommands:", "")) << command;
+  }
 }
 
 }  // namespace
