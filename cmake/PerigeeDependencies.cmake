@@ -17,6 +17,7 @@ if(NOT PERIGEE_CORES_ONLY)
   find_package(CLI11 REQUIRED)
   find_package(SQLite3 REQUIRED)
   find_package(Eigen3 REQUIRED NO_MODULE)
+  find_package(prometheus-cpp CONFIG REQUIRED)
   find_package(yaml-cpp REQUIRED)
   if(NOT TARGET yaml-cpp::yaml-cpp)  # before 0.8
     add_library(yaml-cpp::yaml-cpp ALIAS yaml-cpp)

@@ -377,6 +377,7 @@ void Coordinator::Remove(absl::Time now, MemberRecord& record, const std::string
 }
 
 void Coordinator::Refuse(absl::Time now, StreamId stream, NodeId node, const std::string& reason) {
+  ++counters_.registrations_refused;
   AddEvent(now, "refused", node, reason);
   Send(stream, Removed{.may_rejoin = false, .reason = reason}, true);
 }

@@ -117,6 +117,13 @@ std::optional<Absence> PlannedAbsence(absl::Time now, const MemberRecord& record
 ViewDecision ComputeView(absl::Time now, const ClusterState& state,
                          const CoordinatorOptions& options);
 
+// Since this coordinator began; they only grow.
+struct CoordinatorCounters {
+  uint64_t views_planned = 0;  // decided, or learned of
+  uint64_t views_unplanned = 0;
+  uint64_t registrations_refused = 0;
+};
+
 class Coordinator {
  public:
   // Links that are kept per member; one that is not told of again is forgotten.
@@ -169,6 +176,7 @@ class Coordinator {
   const std::deque<CoordinatorEvent>& events() const { return events_; }
   // The number of the last event that Restore brought; 0 without.
   uint64_t restored_event() const { return restored_event_; }
+  const CoordinatorCounters& counters() const { return counters_; }
   const std::string& waiting_reason() const { return waiting_reason_; }  // of the last ComputeView
 
  private:
@@ -258,6 +266,7 @@ class Coordinator {
   std::deque<CoordinatorEvent> events_;
   uint64_t events_count_ = 0;
   uint64_t restored_event_ = 0;
+  CoordinatorCounters counters_;
   std::string waiting_reason_;
   std::string to_tell_;
   std::string told_;

@@ -230,6 +230,7 @@ void Coordinator::FoundJob(absl::Time now, const ViewChange& change) {
 void Coordinator::SetView(absl::Time now, absl::Duration took, const Proposal& proposal) {
   const View before = state_.view.value_or(View());
   AddView(now, took, proposal);
+  ++(proposal.planned ? counters_.views_planned : counters_.views_unplanned);
   state_.view = proposal.view;
   state_.view_since = now;
   RecordViews();

@@ -13,7 +13,7 @@ set -eu
 build="g++ cmake ninja-build ccache pkg-config git ca-certificates python3
   libabsl-dev libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc libssl-dev
   libisal-dev libxxhash-dev libspdlog-dev nlohmann-json3-dev libcli11-dev libeigen3-dev
-  libyaml-cpp-dev libsqlite3-dev libgtest-dev libgmock-dev"
+  libyaml-cpp-dev prometheus-cpp-dev libsqlite3-dev libgtest-dev libgmock-dev"
 fuzz="clang-14 libclang-rt-14-dev"
 lint="clang-14 clang-format-14 clang-tidy-14"
 bench="libgloo-dev libbenchmark-dev python3-matplotlib python3-venv"

@@ -18,6 +18,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "runtime/cli/flags.h"
+#include "runtime/cli/metrics_http.h"
 #include "runtime/cli/quantity.h"
 #include "runtime/control/control_server.h"
 #include "runtime/control/credentials.h"
@@ -35,6 +36,7 @@ struct Options {
   bool insecure = false;
   std::string contacts;
   std::string store;
+  std::string http;  // empty: no HTTP
   CoordinatorOptions coordinator;
 };
 
@@ -125,6 +127,10 @@ absl::Status Serve(const Options& options) {
   PERIGEE_ASSIGN_OR_RETURN(
       const std::optional<Credentials> credentials,
       ChooseCredentials(options.certs, options.insecure, Role::kCoordinator, absl::Now()));
+  std::string http_address;
+  if (!options.http.empty()) {
+    PERIGEE_ASSIGN_OR_RETURN(http_address, ParseHostPort(options.http, true));
+  }
   PERIGEE_ASSIGN_OR_RETURN(LoadedPlan plan, LoadPlan(options.contacts));
   SetUpLog();
 
@@ -144,11 +150,17 @@ absl::Status Serve(const Options& options) {
     spdlog::warn("--insecure: anybody who reaches {} can join and command this job",
                  server->address());
   }
+  std::unique_ptr<MetricsHttp> http;
+  if (!http_address.empty()) {
+    PERIGEE_ASSIGN_OR_RETURN(http, MetricsHttp::Start(http_address, *server));
+    absl::StrAppend(&plan.summary, ", metrics on http://", http->address(), "/metrics");
+  }
   std::printf("perigeed %s ready on %s (%s)%s\n", kVersion, server->address().c_str(),
               options.insecure ? "insecure" : "mTLS", plan.summary.c_str());
   std::fflush(stdout);
 
   const absl::Status ended = ending.Wait();
+  http.reset();
   server->Stop();
   if (ended.ok()) return ended;
   return absl::Status(ended.code(), absl::StrCat(ended.message(),
@@ -167,7 +179,7 @@ int main(int argc, char** argv) {
   Program program("perigeed", "Coordinates the members of Perigee jobs.",
                   "perigeed --listen 0.0.0.0:7000 --certs certs --contacts plan.textproto\n"
                   "perigeed --certs certs --store /var/lib/perigee.db\n"
-                  "perigeed --listen 127.0.0.1:7000 --insecure");
+                  "perigeed --listen 127.0.0.1:7000 --insecure --http 127.0.0.1:9700");
   CLI::App& app = program.app();
   app.add_option("--listen", options.listen, "where members and operators connect")
       ->type_name("HOST:PORT")
@@ -176,6 +188,9 @@ int main(int argc, char** argv) {
                  "folder with the coordinator's certificate (perigeectl cert init)")
       ->type_name("DIR");
   app.add_flag("--insecure", options.insecure, "no TLS: anybody who reaches the port is trusted");
+  app.add_option("--http", options.http,
+                 "serve /metrics for Prometheus there, to anybody who reaches it; off by default")
+      ->type_name("HOST:PORT");
   AddInputFile(app, "--contacts", &options.contacts,
                "contact plan, proto/constellation.proto as text");
   app.add_option("--store", options.store,

@@ -3,6 +3,9 @@
 #include <grpcpp/grpcpp.h>
 
 #include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <optional>
 #include <random>
 #include <utility>
 
@@ -157,6 +160,23 @@ ControlServer::ControlServer(std::unique_ptr<State> state) : state_(std::move(st
 ControlServer::~ControlServer() { Stop(); }
 
 const std::string& ControlServer::address() const { return state_->address; }
+
+std::vector<Metric> ControlServer::Metrics() const {
+  std::mutex mutex;
+  std::condition_variable answered;
+  std::optional<std::vector<Metric>> metrics;
+  state_->loop.Post([&](absl::Time now, Coordinator& coordinator) {
+    std::vector<Metric> taken = MetricsOf(
+        now, coordinator,
+        {.stream_count = state_->loop.stream_count(), .lateness = state_->loop.lateness()});
+    std::lock_guard lock(mutex);
+    metrics = std::move(taken);
+    answered.notify_one();
+  });
+  std::unique_lock lock(mutex);
+  answered.wait(lock, [&] { return metrics.has_value(); });
+  return *std::move(metrics);
+}
 
 void ControlServer::Stop() {
   if (state_->server == nullptr) return;

@@ -13,11 +13,13 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "runtime/control/control_limits.h"
 #include "runtime/control/credentials.h"
+#include "runtime/control/metrics.h"
 #include "runtime/control/store.h"
 #include "runtime/coordinator.h"
 #include "transport/contact_plan.h"
@@ -52,6 +54,8 @@ class ControlServer {
                                                               std::string plan_text);
   ~ControlServer();  // stops
 
+  // What /metrics shows, taken on the coordinator's thread. Not after Stop.
+  std::vector<Metric> Metrics() const;
   // "host:port" with the real port.
   const std::string& address() const;
   // Ends all streams, at most about one second later, and the coordinator.

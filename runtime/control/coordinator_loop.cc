@@ -13,6 +13,7 @@ namespace {
 // An idle coordinator has no next timeout; waiting for the end of time overflows the system's
 // clock.
 constexpr absl::Duration kWaitMax = absl::Hours(1);
+constexpr absl::Duration kLatenessSpan = absl::Seconds(10);
 
 }  // namespace
 
@@ -98,6 +99,7 @@ bool CoordinatorLoop::Wait() {
   const bool alone = streams_.empty() && watchers_.empty();
   wake_.wait_until(lock, absl::ToChronoTime(timeout),
                    [&] { return !mailbox_.empty() || (stopping_ && alone); });
+  NoteLateness(Now(), timeout);
   tasks_.swap(mailbox_);
   return !(tasks_.empty() && stopping_ && alone);
 }
@@ -130,6 +132,14 @@ absl::Status CoordinatorLoop::Commit() {
   store_status_ = options_.store->Append(records);
   if (!store_status_.ok() && options_.on_store_failure) options_.on_store_failure(store_status_);
   return store_status_;
+}
+
+void CoordinatorLoop::NoteLateness(absl::Time now, absl::Time meant) {
+  if (now > late_since_ + kLatenessSpan) {
+    late_before_ = std::exchange(late_, absl::ZeroDuration());
+    late_since_ = now;
+  }
+  late_ = std::max(late_, now - meant);
 }
 
 void CoordinatorLoop::Route(bool committed) {

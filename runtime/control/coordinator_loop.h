@@ -11,6 +11,7 @@
 // anything any more. The clock that the tasks see never goes back, whatever the system's does.
 #pragma once
 
+#include <algorithm>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -87,6 +88,9 @@ class CoordinatorLoop {
   // Asks all streams and watchers to close, and returns at once.
   void CloseAll();
 
+  // How late the loop was at most in the last 10 to 20 s. On the loop's thread only.
+  absl::Duration lateness() const { return std::max(late_before_, late_); }
+
   // On the loop's thread only, in a task: done at the end of this turn, with what became of the
   // records: OK, or why nothing that the coordinator has done in this turn may be told.
   using Reply = std::function<void(const absl::Status& committed)>;
@@ -108,6 +112,7 @@ class CoordinatorLoop {
   void RunTurn();
   void EndTurn();
   absl::Status Commit();
+  void NoteLateness(absl::Time now, absl::Time meant);
   absl::Time Now();
   void Route(bool committed);
   void Close(StreamId id, Stream* stream);
@@ -119,6 +124,9 @@ class CoordinatorLoop {
   Options options_;
   absl::Status store_status_;  // an error stays
   absl::Time now_ = absl::InfinitePast();
+  absl::Time late_since_ = absl::InfinitePast();  // beginning of the span of `late_`
+  absl::Duration late_before_;
+  absl::Duration late_;
   StreamId last_stream_ = 0;
   uint64_t last_event_ = 0;
   std::map<StreamId, Stream*> streams_;

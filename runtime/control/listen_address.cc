@@ -26,14 +26,14 @@ int TryBind(const addrinfo& address) {
   return error;
 }
 
-absl::Status Explain(int error, const std::string& address) {
+absl::Status Explain(int error, const std::string& address, const std::string& flag) {
   switch (error) {
     case EADDRINUSE:
       return absl::AlreadyExistsError(
-          absl::StrCat(address, " is in use: stop the other perigeed or choose another --listen"));
+          absl::StrCat(address, " is in use: stop the other perigeed or choose another ", flag));
     case EADDRNOTAVAIL:
       return absl::NotFoundError(
-          absl::StrCat(address, " is not an address of this machine: choose another --listen"));
+          absl::StrCat(address, " is not an address of this machine: choose another ", flag));
     case EACCES:
       return absl::PermissionDeniedError(
           absl::StrCat(address, " needs more rights than this user has: choose a port above 1023"));
@@ -45,7 +45,7 @@ absl::Status Explain(int error, const std::string& address) {
 
 }  // namespace
 
-absl::Status CheckCanListen(const std::string& address) {
+absl::Status CheckCanListen(const std::string& address, const std::string& flag) {
   const size_t colon = address.rfind(':');
   std::string host = address.substr(0, colon);
   const std::string port = address.substr(colon + 1);
@@ -57,7 +57,7 @@ absl::Status CheckCanListen(const std::string& address) {
   addrinfo* found = nullptr;
   if (const int error = getaddrinfo(host.c_str(), port.c_str(), &hints, &found); error != 0) {
     return absl::NotFoundError(
-        absl::StrCat("the host of --listen ", address, " is not known: ", gai_strerror(error)));
+        absl::StrCat("the host of ", flag, " ", address, " is not known: ", gai_strerror(error)));
   }
   // "localhost" stands for several addresses: one that is in use is an error, one that this machine
   // lacks is only when it lacks them all.
@@ -70,7 +70,7 @@ absl::Status CheckCanListen(const std::string& address) {
   }
   freeaddrinfo(found);
   if (any && worst != EADDRINUSE) return absl::OkStatus();
-  return Explain(worst, address);
+  return Explain(worst, address, flag);
 }
 
 }  // namespace perigee

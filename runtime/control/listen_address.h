@@ -9,6 +9,7 @@ namespace perigee {
 
 // Ok when a socket can be bound to `address` ("host:port") now. Else one line for the operator: the
 // port is in use, the host has no such address, the name is not known, the port needs rights.
-absl::Status CheckCanListen(const std::string& address);
+// `flag` is what the operator would change.
+absl::Status CheckCanListen(const std::string& address, const std::string& flag = "--listen");
 
 }  // namespace perigee

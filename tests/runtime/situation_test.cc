@@ -58,5 +58,14 @@ TEST_F(SituationTest, WhoIsInTheViewAndHowLongNothingWasHeard) {
   EXPECT_GE(situation.members[2].report_age, absl::Milliseconds(400));
 }
 
+TEST_F(SituationTest, CountersGrow) {
+  EXPECT_EQ(world_.coordinator->counters().views_planned, 1u);
+  world_.Kill(2);
+  world_.Run(absl::Seconds(2));
+  EXPECT_EQ(world_.coordinator->counters().views_unplanned, 1u);
+  world_.Add(7, 1, 0, "0.9");
+  EXPECT_EQ(world_.coordinator->counters().registrations_refused, 1u);
+}
+
 }  // namespace
 }  // namespace perigee

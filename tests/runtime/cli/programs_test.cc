@@ -109,6 +109,7 @@ TEST(Programs, UsageErrorsAreOneLineAndExitWithTwo) {
   ExpectOneLine({PERIGEECTL, "--insecure", "events", "--follow", "--watch"}, 2, "--watch");
   ExpectOneLine({PERIGEECTL, "--insecure", "plan"}, 2, "subcommand");
   ExpectOneLine({PERIGEECTL, "completion", "fish"}, 2, "'fish'");
+  ExpectOneLine({PERIGEED, "--insecure", "--http", "here"}, 2, "'here' is not a HOST:PORT");
 }
 
 TEST(Programs, ADaemonServesItsOperatorAndEndsCleanly) {
@@ -230,6 +231,14 @@ TEST(Programs, HelpSaysWhatExitCodesMean) {
     EXPECT_EQ(help.exit_code, 0);
     EXPECT_TRUE(absl::StrContains(help.out, "Exit codes:\n")) << help.out;
   }
+}
+
+TEST(Programs, MetricsAreServedWhereAsked) {
+  Daemon daemon({"--insecure", "--http", "127.0.0.1:0"});
+  EXPECT_TRUE(absl::StrContains(daemon.ready(), ", metrics on http://127.0.0.1:"))
+      << daemon.ready();
+  daemon.child().Signal(SIGTERM);
+  EXPECT_EQ(daemon.child().Wait(kDeadline), 0);
 }
 
 // ---- Completion, compared with what --help says. ----
