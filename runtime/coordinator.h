@@ -209,6 +209,7 @@ class Coordinator {
   // Follows the clock and what changed: states, proposals, messages, the next timeout.
   void Finish(absl::Time now);
   void Watch(absl::Time now);
+  absl::Time LostAt(const MemberRecord& record) const;
   void WatchMember(absl::Time now, MemberRecord& record);
   void WatchOutsider(absl::Time now, MemberRecord& record, std::vector<NodeId>* gone);
   void Reconsider(absl::Time now);

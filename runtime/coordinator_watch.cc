@@ -14,6 +14,8 @@ namespace {
 constexpr absl::Duration kSilenceMin = absl::Milliseconds(150);  // membership.md, "Detection"
 constexpr int kSilenceMinBeats = 3;
 constexpr int kTellsPerLease = 3;
+// Peers that hear a member keep it in the view for so many silence limits after its last word.
+constexpr int kVouchedLimits = 4;
 
 }  // namespace
 
@@ -64,10 +66,25 @@ void Coordinator::Watch(absl::Time now) {
   if (watch_at_ <= now) watch_at_ = now + options_.beat_interval;
 }
 
+// Its control stream may only be slow: TCP over a lossy link brings nothing for a second now and
+// then. Peers that have heard it since vouch for it, for a while: it answers no ballot meanwhile.
+absl::Time Coordinator::LostAt(const MemberRecord& record) const {
+  absl::Time heard = absl::InfinitePast();
+  for (const auto& [node, other] : state_.members) {
+    const auto link = other.links.find(record.node);
+    if (node == record.node || !InView(other) || link == other.links.end()) continue;
+    heard = std::max(heard, link->second.at - link->second.report.heard_ago);
+  }
+  const bool since = heard > record.last_heard + kSilenceMinBeats * options_.beat_interval;
+  if (!record.stream || !since) return record.lost_at;
+  return std::max(record.lost_at, std::min(heard + SilenceLimit(),
+                                           record.last_heard + kVouchedLimits * SilenceLimit()));
+}
+
 void Coordinator::WatchMember(absl::Time now, MemberRecord& record) {
   const bool away = record.state == MemberState::kLost || record.state == MemberState::kDark;
   if (away) return;
-  if (now >= record.lost_at && now >= no_suspicion_before_) {
+  if (now >= LostAt(record) && now >= no_suspicion_before_) {
     std::string silence = "its control stream closed and did not come back";
     if (record.stream) {
       silence = absl::StrCat("no beat for ", absl::FormatDuration(absl::Trunc(

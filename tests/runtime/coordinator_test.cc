@@ -20,6 +20,32 @@ constexpr int kRounds = 300;
 
 using World = CoordinatorWorld;
 
+// TCP brings nothing for a second, but the peers hear the member all the time.
+TEST(Coordinator, AMemberWhoseControlStreamIsSlowStaysWhileItsPeersHearIt) {
+  World world;
+  world.Found(3);
+  world.Find(2)->stopped = true;
+  world.Find(0)->links = {{.peer = NodeId(2), .heard_ago = absl::Milliseconds(30)}};
+  world.Run(absl::Seconds(2));
+  EXPECT_EQ(world.View(), "view 1 {0,1,2}");
+  EXPECT_EQ(world.State(2), MemberState::kActive);
+  world.Run(absl::Seconds(3));
+  EXPECT_EQ(world.View(), "view 2 {0,1}") << "it answers no ballot, so not for ever";
+}
+
+TEST(Coordinator, WhatPeersHeardBeforeASilenceBeganSavesNobody) {
+  World world;
+  world.Found(3);
+  world.Find(2)->stopped = true;
+  const absl::Time stopped = world.now;
+  for (int i = 0; i < 12; ++i) {
+    world.Find(0)->links = {{.peer = NodeId(2), .heard_ago = world.now - stopped}};
+    world.Run(absl::Milliseconds(100));
+  }
+  world.Run(absl::Milliseconds(100));
+  EXPECT_EQ(world.View(), "view 2 {0,1}");
+}
+
 // What an operator takes out by hand.
 TEST(Coordinator, EvictTakesOutAMemberThatIsHeard) {
   World world;

@@ -35,6 +35,7 @@ struct Process {
   bool stopped = false;  // as by SIGSTOP
   bool out = false;
   std::vector<OpReport> ops;
+  std::vector<LinkReport> links;
   std::vector<std::string> removed;
   std::string waiting;
   absl::Time next_beat;
@@ -132,7 +133,8 @@ class CoordinatorWorld {
                                Beat{.step = StepId(process->step),
                                     .epoch = installed ? installed->view.epoch : Epoch(),
                                     .active = process->active && installed,
-                                    .ops = process->ops});
+                                    .ops = process->ops,
+                                    .links = process->links});
         Deliver();
       }
       if (now >= coordinator->NextTimeout()) coordinator->OnTimeout(now);
