@@ -31,7 +31,7 @@ struct TrainOptions {
   bool insecure = false;  // of a member, and of the whole job that the launcher starts
   std::string listen = "127.0.0.1:0";
   std::string flight_records;  // folder; empty: none are written
-  bool real_links = false;  // emulate nothing
+  bool real_links = false;     // emulate nothing
 };
 
 }  // namespace perigee

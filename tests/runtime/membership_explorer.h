@@ -65,7 +65,7 @@ struct ExplorerOptions {
   int crashes = 0;  // of members
   int rejoins = 0;  // crashed members that come back as another incarnation
   int coordinator_restarts = 0;
-  int deputies = 0;  // how often a member begins to act for the coordinator
+  int deputies = 0;                  // how often a member begins to act for the coordinator
   uint64_t states_max = 50'000'000;  // a run that reaches it did not explore everything
   // One state in so many is continued without further faults, and must come to rest.
   uint64_t continue_one_in = 64;
