@@ -37,7 +37,7 @@ std::vector<Word> OptionsOf(const CLI::App& app) {
 }
 
 // The options of a program may also stand after its commands.
-void Collect(const CLI::App& app, const std::string& path, std::vector<Word> inherited,
+void Collect(const CLI::App& app, const std::string& path, const std::vector<Word>& inherited,
              std::vector<Place>* places) {
   Place place{.path = path, .options = OptionsOf(app)};
   for (const Word& word : inherited) {

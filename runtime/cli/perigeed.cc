@@ -159,7 +159,7 @@ absl::Status Serve(const Options& options) {
               options.insecure ? "insecure" : "mTLS", plan.summary.c_str());
   std::fflush(stdout);
 
-  const absl::Status ended = ending.Wait();
+  absl::Status ended = ending.Wait();
   http.reset();
   server->Stop();
   if (ended.ok()) return ended;

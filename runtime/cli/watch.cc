@@ -57,7 +57,7 @@ absl::Status Watch(const std::string& every, const std::function<absl::Status()>
   const absl::Time end = absl::Now() + kWatchLength;
   for (bool first = true; first || (!EndsWithin(pause) && absl::Now() < end); first = false) {
     if (terminal) std::fputs(kClear, stdout);
-    const absl::Status drawn = draw();
+    absl::Status drawn = draw();
     if (!drawn.ok() && first) return drawn;
     if (!drawn.ok()) std::printf("%s\n", std::string(drawn.message()).c_str());
     std::fflush(stdout);

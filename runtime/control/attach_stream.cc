@@ -161,7 +161,7 @@ void AttachStream::Cancel() {
 void AttachStream::Pump() {
   if (writing_ || finished_) return;
   if (!queue_.empty()) {
-    outgoing_ = std::move(queue_.front());
+    outgoing_ = queue_.front();
     queue_.pop_front();
     queue_bytes_ -= outgoing_.Length();
     writing_ = true;

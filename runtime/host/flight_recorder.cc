@@ -108,7 +108,7 @@ std::string FlightRecorder::NextPath() const {
   std::string oldest;
   int64_t oldest_ns = 0;
   for (size_t i = 0; i < options_.files_max; ++i) {
-    const std::string path =
+    std::string path =
         absl::StrCat(options_.folder, "/flight-node", self_.value(), "-", i, ".json");
     struct stat file;
     if (stat(path.c_str(), &file) != 0) return path;

@@ -41,14 +41,14 @@ void Cluster::KillCoordinator() {
 
 absl::Status Cluster::Drain(NodeId id) {
   if (coordinator_ == nullptr) return absl::FailedPreconditionError("there is no coordinator");
-  const absl::Status drained = coordinator_->Drain(now_, id, now_, "script");
+  absl::Status drained = coordinator_->Drain(now_, id, now_, "script");
   WriteRecords();
   return drained;
 }
 
 absl::Status Cluster::Undrain(NodeId id) {
   if (coordinator_ == nullptr) return absl::FailedPreconditionError("there is no coordinator");
-  const absl::Status undrained = coordinator_->Undrain(now_, id, "script");
+  absl::Status undrained = coordinator_->Undrain(now_, id, "script");
   WriteRecords();
   return undrained;
 }
