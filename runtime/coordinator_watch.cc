@@ -84,7 +84,8 @@ absl::Time Coordinator::LostAt(const MemberRecord& record) const {
 void Coordinator::WatchMember(absl::Time now, MemberRecord& record) {
   const bool away = record.state == MemberState::kLost || record.state == MemberState::kDark;
   if (away) return;
-  if (now >= LostAt(record) && now >= no_suspicion_before_) {
+  // In this order: few are silent, and asking the peers takes a look at all of them.
+  if (now >= record.lost_at && now >= no_suspicion_before_ && now >= LostAt(record)) {
     std::string silence = "its control stream closed and did not come back";
     if (record.stream) {
       silence = absl::StrCat("no beat for ", absl::FormatDuration(absl::Trunc(
