@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "absl/strings/str_cat.h"
+#include "runtime/cli/report.h"
 
 namespace perigee {
 namespace {
@@ -17,13 +18,7 @@ uint64_t CompareCell::ended() const {
   return std::count_if(seconds.begin(), seconds.end(), [](double s) { return std::isfinite(s); });
 }
 
-double CompareCell::Quantile(double q) const {
-  if (seconds.empty()) return std::nan("");
-  std::vector<double> sorted(seconds);
-  std::sort(sorted.begin(), sorted.end());
-  const auto rank = static_cast<size_t>(std::ceil(q * static_cast<double>(sorted.size())));
-  return sorted[std::max<size_t>(rank, 1) - 1];
-}
+double CompareCell::Quantile(double q) const { return perigee::Quantile(seconds, q); }
 
 double CompareCell::SecondsEnded() const {
   double sum = 0;
