@@ -9,11 +9,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "bench/allreduce.h"
 #include "bench/allreduce_data.h"
-#include "runtime/cli/child_process.h"
+#include "runtime/cli/perigeed_process.h"
 #include "runtime/cli/report.h"
 #include "runtime/host/communicator.h"
 #include "transport/base/status.h"
@@ -112,23 +111,14 @@ absl::Status RunAllReduceWorker(const AllReduceOptions& options) {
 absl::StatusOr<std::vector<AllReduceMember>> RunAllReduceProcesses(
     const AllReduceOptions& options) {
   PERIGEE_ASSIGN_OR_RETURN(
-      ChildProcess coordinator,
-      ChildProcess::Start({SiblingProgram("perigeed"), "--listen", "127.0.0.1:0", "--insecure"},
-                          "/dev/null"));
-  std::string address;
-  ReadLines({&coordinator}, absl::Now() + kStartDeadline, [&](size_t, const std::string& line) {
-    const std::vector<std::string> parts = absl::StrSplit(line, " ready on ");
-    if (parts.size() < 2) return true;
-    const std::vector<std::string> words = absl::StrSplit(parts[1], absl::ByAnyChar(" ,"));
-    address = words[0];
-    return false;
-  });
-  if (address.empty()) return absl::UnavailableError("perigeed did not start within 20 s");
+      PerigeedProcess perigeed,
+      StartPerigeed({SiblingProgram("perigeed"), "--listen", "127.0.0.1:0", "--insecure"},
+                    "/dev/null", kStartDeadline));
   std::vector<ChildProcess> workers;
   std::vector<ChildProcess*> children;
   for (uint32_t node = 0; node < options.nodes; ++node) {
     PERIGEE_ASSIGN_OR_RETURN(ChildProcess worker,
-                             ChildProcess::Start(WorkerArguments(options, node, address)));
+                             ChildProcess::Start(WorkerArguments(options, node, perigeed.address)));
     workers.push_back(std::move(worker));
   }
   for (ChildProcess& worker : workers) children.push_back(&worker);
@@ -147,8 +137,8 @@ absl::StatusOr<std::vector<AllReduceMember>> RunAllReduceProcesses(
         absl::StrCat("only ", rows, " of ", options.nodes, " members finished: see above"));
   }
   for (ChildProcess& worker : workers) worker.Wait(absl::Seconds(10));
-  coordinator.Signal(SIGTERM);
-  coordinator.Wait(absl::Seconds(5));
+  perigeed.child.Signal(SIGTERM);
+  perigeed.child.Wait(absl::Seconds(5));
   return members;
 }
 

@@ -13,9 +13,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
-#include "runtime/cli/child_process.h"
+#include "runtime/cli/perigeed_process.h"
 #include "runtime/cli/report.h"
 #include "runtime/host/communicator.h"
 #include "transport/base/rng.h"
@@ -65,35 +64,25 @@ class Job {
   absl::StatusOr<double> WaitForView(const std::set<uint32_t>& voters);
   absl::Status StartMember(uint32_t node, uint32_t start_members);
   void Kill(uint32_t node);
-  void KillCoordinator() { coordinator_.Signal(SIGKILL); }
+  void KillCoordinator() { perigeed_.child.Signal(SIGKILL); }
 
  private:
-  explicit Job(ChildProcess coordinator) : coordinator_(std::move(coordinator)) {}
+  explicit Job(PerigeedProcess perigeed) : perigeed_(std::move(perigeed)) {}
   struct Said {
     double at = 0;
     std::set<uint32_t> voters;
   };
-  ChildProcess coordinator_;
-  std::string address_;
+  PerigeedProcess perigeed_;
   std::map<uint32_t, ChildProcess> members_;
   std::map<uint32_t, Said> said_;
 };
 
 absl::StatusOr<std::unique_ptr<Job>> Job::Start(const ControlOptions& options) {
   PERIGEE_ASSIGN_OR_RETURN(
-      ChildProcess coordinator,
-      ChildProcess::Start({SiblingProgram("perigeed"), "--listen", "127.0.0.1:0", "--insecure"},
-                          "/dev/null"));
-  std::unique_ptr<Job> job(new Job(std::move(coordinator)));
-  ReadLines({&job->coordinator_}, absl::Now() + kStartDeadline,
-            [&](size_t, const std::string& line) {
-              const std::vector<std::string> parts = absl::StrSplit(line, " ready on ");
-              if (parts.size() < 2) return true;
-              const std::vector<std::string> words = absl::StrSplit(parts[1], ' ');
-              job->address_ = words[0];
-              return false;
-            });
-  if (job->address_.empty()) return absl::UnavailableError("perigeed did not start");
+      PerigeedProcess perigeed,
+      StartPerigeed({SiblingProgram("perigeed"), "--listen", "127.0.0.1:0", "--insecure"},
+                    "/dev/null", kStartDeadline));
+  std::unique_ptr<Job> job(new Job(std::move(perigeed)));
   for (uint32_t node = 0; node < options.nodes; ++node) {
     PERIGEE_RETURN_IF_ERROR(job->StartMember(node, options.nodes));
   }
@@ -104,8 +93,8 @@ absl::Status Job::StartMember(uint32_t node, uint32_t start_members) {
   PERIGEE_ASSIGN_OR_RETURN(
       ChildProcess member,
       ChildProcess::Start({SiblingProgram("perigee-bench"), "control", "--worker",
-                           absl::StrCat(node), "--coordinator", address_, "--start-members",
-                           absl::StrCat(start_members)}));
+                           absl::StrCat(node), "--coordinator", perigeed_.address,
+                           "--start-members", absl::StrCat(start_members)}));
   said_.erase(node);
   members_.insert_or_assign(node, std::move(member));
   return absl::OkStatus();

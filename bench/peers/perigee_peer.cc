@@ -5,11 +5,10 @@
 #include <thread>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "bench/peers/peer.h"
-#include "runtime/cli/child_process.h"
+#include "runtime/cli/perigeed_process.h"
 #include "runtime/host/communicator.h"
 #include "runtime/version.h"
 #include "transport/base/status.h"
@@ -21,20 +20,6 @@ constexpr absl::Duration kStartDeadline = absl::Seconds(20);
 constexpr absl::Duration kOpDeadline = absl::Minutes(5);
 constexpr absl::Duration kCloseDeadline = absl::Seconds(2);
 constexpr absl::Duration kLook = absl::Milliseconds(200);
-
-absl::StatusOr<ChildProcess> StartCoordinator(const std::string& address) {
-  PERIGEE_ASSIGN_OR_RETURN(
-      ChildProcess coordinator,
-      ChildProcess::Start({SiblingProgram("perigeed"), "--listen", address, "--insecure"},
-                          "/dev/null"));
-  bool ready = false;
-  ReadLines({&coordinator}, absl::Now() + kStartDeadline, [&](size_t, const std::string& line) {
-    ready = absl::StrContains(line, " ready on ");
-    return !ready;
-  });
-  if (!ready) return absl::UnavailableError(absl::StrCat("perigeed did not start on ", address));
-  return coordinator;
-}
 
 class PerigeePeer : public Collective {
  public:
@@ -90,7 +75,11 @@ absl::StatusOr<std::unique_ptr<Collective>> MakePerigee(const PeerOptions& optio
   const std::string coordinator = absl::StrCat(options.addresses[0], ":", options.port);
   std::optional<ChildProcess> daemon;
   if (options.rank == 0) {
-    PERIGEE_ASSIGN_OR_RETURN(daemon, StartCoordinator(coordinator));
+    PERIGEE_ASSIGN_OR_RETURN(
+        PerigeedProcess perigeed,
+        StartPerigeed({SiblingProgram("perigeed"), "--listen", coordinator, "--insecure"},
+                      "/dev/null", kStartDeadline));
+    daemon = std::move(perigeed.child);
   }
   PERIGEE_ASSIGN_OR_RETURN(
       std::unique_ptr<Communicator> communicator,

@@ -12,9 +12,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
+#include "runtime/cli/perigeed_process.h"
 #include "runtime/control/certificate_authority.h"
 #include "transport/base/status.h"
 
@@ -117,20 +117,15 @@ absl::Status JobRun::StartCoordinator() {
   if (!scene_.dark.empty()) {
     argv.insert(argv.end(), {"--contacts", absl::StrCat(folder_, "/plan.textproto")});
   }
-  PERIGEE_ASSIGN_OR_RETURN(
-      coordinator_,
-      ChildProcess::Start(Inside(options_.nodes, argv), absl::StrCat(folder_, "/perigeed.log")));
-  bool ready = false;
-  ReadLines({&*coordinator_}, absl::Now() + kStartDeadline, [&](size_t, const std::string& line) {
-    const std::vector<std::string> parts = absl::StrSplit(line, " ready on ");
-    if (parts.size() < 2) return true;
-    const std::vector<std::string> words = absl::StrSplit(parts[1], absl::ByAnyChar(" ,"));
-    address_ = words[0];
-    ready = true;
-    return false;
-  });
-  if (ready) return absl::OkStatus();
-  return absl::UnavailableError(absl::StrCat("perigeed does not start", LastWords("perigeed")));
+  absl::StatusOr<PerigeedProcess> perigeed = StartPerigeed(
+      Inside(options_.nodes, argv), absl::StrCat(folder_, "/perigeed.log"), kStartDeadline);
+  if (absl::IsUnavailable(perigeed.status())) {
+    return absl::UnavailableError(absl::StrCat("perigeed does not start", LastWords("perigeed")));
+  }
+  if (!perigeed.ok()) return perigeed.status();
+  coordinator_ = std::move(perigeed->child);
+  address_ = std::move(perigeed->address);
+  return absl::OkStatus();
 }
 
 absl::Status JobRun::StartWorker(uint32_t node) {
