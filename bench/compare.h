@@ -24,7 +24,7 @@ struct CompareOptions {
   uint32_t nodes = 4;
   double bytes_per_second = 125e6;
   absl::Duration limit = absl::Seconds(20);  // of one op
-  absl::Duration budget = absl::Seconds(5);  // of one size in one launch
+  absl::Duration budget = absl::Seconds(3);  // of one size in one launch
   absl::Duration time_limit = absl::InfiniteDuration();
   bool tiny = false;
   bool faults = false;

@@ -15,7 +15,7 @@ import time
 import numpy
 import pccl
 
-STOP, NEXT_IS_TOO_LONG = 1, 2  # peer_loop.h
+STOP, NEXT_IS_TOO_LONG, NEXT_IS_SLOW = 1, 2, 4  # peer_loop.h
 PROBE = 256
 BLOCK = 1 << 20  # elements: what numpy works on at once stays in the cache
 JOIN_SECONDS = 60
@@ -133,6 +133,7 @@ class Peer:
             self.barrier = Barrier(options.rendezvous + "/barrier", options.rank, self.nodes)
         self.op = 0
         self.fastest = 0.0
+        self.next_is_slow = 0
         self.next_is_too_long = False
         self.join()
 
@@ -201,6 +202,8 @@ class Peer:
         if index + 1 < len(options.sizes):
             size = options.sizes[index]
             growth = options.sizes[index + 1] / size * (0.85 if size >= 16 << 20 else 0.5)
+            if self.fastest * growth > options.budget:
+                votes |= NEXT_IS_SLOW
             if self.fastest * growth > options.op_limit:
                 votes |= NEXT_IS_TOO_LONG
         return votes
@@ -210,15 +213,17 @@ class Peer:
         values = numpy.zeros(options.sizes[index] // 4, dtype=numpy.float32)
         result = numpy.zeros_like(values)
         timed = options.iterations[min(index, len(options.iterations) - 1)]
+        warmup = 0 if self.next_is_slow else options.warmup
         begin, self.fastest = time.time(), float("inf")
-        for i in range(options.warmup + timed):
+        for i in range(warmup + timed):
             self.content.fill(options.rank, self.op, values)
-            if not self.run_op(i >= options.warmup, values, result):
+            if not self.run_op(i >= warmup, values, result):
                 return False
             if self.barrier is None:
                 continue
-            votes = self.barrier.agree(self.votes(index, begin) if i > 0 else 0)
+            votes = self.barrier.agree(self.votes(index, begin) if i >= warmup else 0)
             self.next_is_too_long = votes & NEXT_IS_TOO_LONG
+            self.next_is_slow = votes & NEXT_IS_SLOW
             if votes & STOP:
                 break
         return True

@@ -82,15 +82,17 @@ absl::Status PeerLoop::RunSize(size_t index) {
   const auto out = collective_.in_place() ? in : absl::MakeSpan(own_output);
   PERIGEE_RETURN_IF_ERROR(collective_.Prepare(in, out));
   const uint64_t timed = options_.iterations[std::min(index, options_.iterations.size() - 1)];
+  const uint64_t warmup = next_is_slow_ ? 0 : options_.warmup;
   const absl::Time begin = absl::Now();
   fastest_ = absl::InfiniteDuration();
-  for (uint64_t i = 0; i < options_.warmup + timed; ++i) {
+  for (uint64_t i = 0; i < warmup + timed; ++i) {
     FillPeerInput({options_.seed, op_}, options_.rank, in);
-    PERIGEE_RETURN_IF_ERROR(RunOp(i >= options_.warmup, in, out));
+    PERIGEE_RETURN_IF_ERROR(RunOp(i >= warmup, in, out));
     if (barrier_ == nullptr) continue;
     // A warm-up says little: it may have met slow connections.
-    const uint64_t votes = barrier_->Agree(i == 0 ? 0 : Votes(index, begin));
+    const uint64_t votes = barrier_->Agree(i < warmup ? 0 : Votes(index, begin));
     next_is_too_long_ = (votes & kNextIsTooLong) != 0;
+    next_is_slow_ = (votes & kNextIsSlow) != 0;
     if ((votes & kStop) != 0) break;
   }
   return absl::OkStatus();
@@ -99,8 +101,10 @@ absl::Status PeerLoop::RunSize(size_t index) {
 uint64_t PeerLoop::Votes(size_t index, absl::Time begin) const {
   const uint64_t stop = absl::Now() - begin >= options_.budget ? kStop : 0;
   if (index + 1 == options_.sizes.size()) return stop;
-  const double growth = Growth(options_.sizes[index], options_.sizes[index + 1]);
-  return stop | (fastest_ * growth > options_.op_limit ? kNextIsTooLong : 0);
+  const absl::Duration next =
+      fastest_ * Growth(options_.sizes[index], options_.sizes[index + 1]);
+  return stop | (next > options_.budget ? kNextIsSlow : 0) |
+         (next > options_.op_limit ? kNextIsTooLong : 0);
 }
 
 absl::Status PeerLoop::RunOp(bool timed, absl::Span<float> input, absl::Span<float> output) {

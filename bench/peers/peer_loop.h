@@ -24,6 +24,7 @@ class PeerLoop {
   // Votes are sets of these.
   static constexpr uint64_t kStop = 1;
   static constexpr uint64_t kNextIsTooLong = 2;
+  static constexpr uint64_t kNextIsSlow = 4;  // one op of it uses up the budget
 
   absl::Status RunSize(size_t index);
   absl::Status RunOp(bool timed, absl::Span<float> input, absl::Span<float> output);
@@ -35,6 +36,7 @@ class PeerLoop {
   uint64_t op_ = 0;
   absl::Duration fastest_;  // op of the present size
   bool next_is_too_long_ = false;
+  bool next_is_slow_ = false;
 };
 
 }  // namespace perigee
