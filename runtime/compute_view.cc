@@ -114,13 +114,13 @@ std::string LeftTooEarly(const ClusterState& state, const CoordinatorOptions& op
 ViewDecision RemoveLost(absl::Time now, const ClusterState& state,
                         const CoordinatorOptions& options, const std::string& left_too_early) {
   ViewChange change{.found = false, .planned = false};
+  change.counted_out = CountedOut(state, *state.view);
   std::vector<std::string> reasons;
   if (!left_too_early.empty()) reasons.push_back(left_too_early);
   std::vector<std::string> missing;
   std::set<NodeId> present;
   for (const Member& member : state.view->members) {
     const MemberRecord* record = Find(state, member);
-    if (record != nullptr && record->counted_out) change.counted_out.insert(member.node);
     if (!Present(record)) {
       reasons.push_back(WhyGone(state, member));
       missing.push_back(Missing(now, state, member));

@@ -1,4 +1,5 @@
-// What members and operators tell the coordinator. What it does about it: coordinator_watch.cc.
+// What members tell the coordinator. What it does about it: coordinator_watch.cc; what operators
+// tell it: coordinator_operators.cc.
 #include "runtime/coordinator.h"
 
 #include <algorithm>
@@ -190,7 +191,9 @@ bool Coordinator::LeavesByPlan(const MemberRecord& record) const {
 
 void Coordinator::Place(absl::Time now, MemberRecord& record) {
   if (InView(record)) {
-    if (record.state == MemberState::kDraining || record.evicted) return;
+    if (record.state == MemberState::kDraining) return;
+    const Eviction* eviction = FindEviction(state_, record.node, record.incarnation);
+    if (eviction != nullptr) return SetState(now, record, MemberState::kLost, eviction->reason);
     const Member* member = CurrentView()->Find(record.node);
     const bool votes = member->votes > 0;
     SetState(now, record, votes ? MemberState::kActive : MemberState::kSyncing, "registered");
@@ -208,7 +211,8 @@ void Coordinator::OnHeard(absl::Time now, MemberRecord& record) {
   record.last_heard = now;
   record.lost_at = now + SilenceLimit();
   const bool away = record.state == MemberState::kLost || record.state == MemberState::kDark;
-  if (!away || record.evicted || !InView(record) || SuspectedByQuorum(now, record)) return;
+  if (!away || !InView(record) || SuspectedByQuorum(now, record)) return;
+  if (FindEviction(state_, record.node, record.incarnation) != nullptr) return;
   const bool votes = CurrentView()->Find(record.node)->votes > 0;
   SetState(now, record, votes ? MemberState::kActive : MemberState::kSyncing, "heard again");
 }
@@ -267,81 +271,6 @@ void Coordinator::OnSuspect(absl::Time now, const MemberRecord& reporter, const 
   }
   said->second = now;
   changed_ = true;
-}
-
-absl::Status Coordinator::Drain(absl::Time now, NodeId node, absl::Time at,
-                                const std::string& who) {
-  Begin(now);
-  auto it = state_.members.find(node);
-  if (it == state_.members.end()) {
-    return absl::NotFoundError(absl::StrCat(
-        "node ", node.value(), " was never seen; `perigeectl nodes` lists those that were"));
-  }
-  if (state_.view && state_.view->VotesTotal() == 1 && InView(it->second) &&
-      state_.view->Find(node)->votes > 0) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "node ", node.value(), " is the only voting member; let another one become active first"));
-  }
-  it->second.drain_requested = true;
-  it->second.drain_at = at;
-  Record(DrainRecord{.node = node, .at = at});
-  AddEvent(now, "drain", node,
-           absl::StrCat("by ", who, " at ", absl::FormatTime(at, absl::UTCTimeZone())));
-  changed_ = true;
-  Finish(now);
-  return absl::OkStatus();
-}
-
-absl::Status Coordinator::Undrain(absl::Time now, NodeId node, const std::string& who) {
-  Begin(now);
-  auto it = state_.members.find(node);
-  if (it == state_.members.end()) {
-    return absl::NotFoundError(absl::StrCat(
-        "node ", node.value(), " was never seen; `perigeectl nodes` lists those that were"));
-  }
-  if (!it->second.drain_requested) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("node ", node.value(), " is not drained; `perigeectl drain` does that"));
-  }
-  it->second.drain_requested = false;
-  it->second.drain_at = absl::InfinitePast();
-  Record(DrainRecord{.node = node});
-  AddEvent(now, "undrain", node, absl::StrCat("by ", who));
-  changed_ = true;
-  Finish(now);
-  return absl::OkStatus();
-}
-
-absl::Status Coordinator::Evict(absl::Time now, NodeId node, bool force, const std::string& who) {
-  Begin(now);
-  auto it = state_.members.find(node);
-  if (it == state_.members.end() || !state_.view || !InView(it->second)) {
-    return absl::NotFoundError(absl::StrCat(
-        "node ", node.value(), " is not in the view; `perigeectl nodes` lists who is"));
-  }
-  MemberRecord& record = it->second;
-  const bool away = !record.stream || record.state == MemberState::kLost;
-  if (force && !away && !record.evicted) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("node ", node.value(), " is heard: evict it without --force"));
-  }
-  std::set<NodeId> others;
-  for (const auto& [other, there] : state_.members) {
-    const bool here = there.stream && there.state != MemberState::kLost && InView(there);
-    if (other != node && here) others.insert(other);
-  }
-  if (!force && !IsQuorum(*state_.view, others)) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "without node ", node.value(), " there is no majority of view ", state_.view->epoch.value(),
-        ": bring the missing back, or fence the dead and evict each of "
-        "them with --force"));
-  }
-  record.evicted = true;
-  record.counted_out = record.counted_out || force;
-  AddEvent(now, "evict", node, absl::StrCat("by ", who, force ? ", by force" : ""));
-  SetState(now, record, MemberState::kLost, absl::StrCat("evicted by ", who));
-  Finish(now);
-  return absl::OkStatus();
 }
 
 const View* Coordinator::CurrentView() const {

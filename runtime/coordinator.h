@@ -56,8 +56,6 @@ struct MemberRecord {
   absl::Time beat_at = absl::InfinitePast();
   std::map<NodeId, KnownLink> links;  // by peer; at most Coordinator::kLinksMax, of late
   bool leaving = false;               // it said Leave
-  bool evicted = false;               // by an operator: it counts as lost, whatever it says
-  bool counted_out = false;           // by force: its vote does not count any more
   std::string removed;  // an unplanned view left this incarnation out, and why; empty otherwise
   Epoch installed;      // the latest view it holds, or that was sent on its stream
   absl::Time install_sent = absl::InfinitePast();
@@ -100,8 +98,15 @@ struct ClusterState {
   // coordinator that has started again does not know them.
   std::set<NodeId> left_by_plan;
   bool left_by_plan_unknown = false;
+  std::map<NodeId, Eviction> evictions;  // by operators, until a view without them is decided
   ContactPlan plan;
 };
+
+// The eviction of this very incarnation; null where there is none.
+const Eviction* FindEviction(const ClusterState& state, NodeId node,
+                             const Incarnation& incarnation);
+// Members of the view whose votes operators have counted out by force.
+std::set<NodeId> CountedOut(const ClusterState& state, const View& view);
 
 // Why a node should not be in the view at `now`, whatever it does.
 struct Absence {
@@ -161,7 +166,8 @@ class Coordinator {
   // Takes this incarnation out of the view at once, as if it were lost. Without `force` the others
   // must hold a majority. With it the node's vote is counted out, so that what is left of a view
   // whose majority died can go on: it must not be heard, and the operator answers for it that it is
-  // fenced. If it did live on the other side of a cut, two jobs would go on as one.
+  // fenced. If it did live on the other side of a cut, two jobs would go on as one. Either way it
+  // holds until a view without this incarnation is decided.
   absl::Status Evict(absl::Time now, NodeId node, bool force, const std::string& who);
   // What the driver wants remembered of operators' actions and of what it refused: an event
   // "audit".
@@ -193,6 +199,11 @@ class Coordinator {
   void Learn(absl::Time now, const Proposal& installed);
   void Place(absl::Time now, MemberRecord& record);
   bool LeavesByPlan(const MemberRecord& record) const;
+
+  // What operators want (coordinator_operators.cc).
+  absl::Status MayEvict(const View& view, const Member& member, bool force) const;
+  void LoseEvicted(absl::Time now);
+  void ForgetEvictions(const View& view);
 
   // What is known of earlier views, and how it gets to those who lack it.
   void AddView(absl::Time decided, absl::Duration took, const Proposal& proposal);

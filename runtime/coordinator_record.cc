@@ -76,19 +76,31 @@ void Apply(const CoordinatorRecord& record, size_t events_max, CoordinatorSnapsh
     if (snapshot->events.size() > std::max<size_t>(1, events_max)) snapshot->events.pop_front();
   } else if (const auto* view = std::get_if<ViewRecord>(&record)) {
     Insert(*view, &snapshot->views);
-  } else {
-    const auto& drain = std::get<DrainRecord>(record);
-    if (drain.at) {
-      snapshot->drains[drain.node] = *drain.at;
+  } else if (const auto* drain = std::get_if<DrainRecord>(&record)) {
+    if (drain->at) {
+      snapshot->drains[drain->node] = *drain->at;
     } else {
-      snapshot->drains.erase(drain.node);
+      snapshot->drains.erase(drain->node);
+    }
+  } else {
+    const auto& evict = std::get<EvictRecord>(record);
+    if (evict.eviction) {
+      snapshot->evictions[evict.node] = *evict.eviction;
+    } else {
+      snapshot->evictions.erase(evict.node);
     }
   }
 }
 
 absl::Status Validate(const CoordinatorSnapshot& snapshot) {
   PERIGEE_RETURN_IF_ERROR(ValidateEvents(snapshot.events));
-  return ValidateViews(snapshot.views);
+  PERIGEE_RETURN_IF_ERROR(ValidateViews(snapshot.views));
+  for (const auto& [node, eviction] : snapshot.evictions) {
+    if (!eviction.incarnation.IsNone()) continue;
+    return absl::DataLossError(
+        absl::StrCat("the eviction of node ", node.value(), " names no incarnation"));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace perigee

@@ -46,12 +46,28 @@ struct DrainRecord {
   friend bool operator==(const DrainRecord&, const DrainRecord&) = default;
 };
 
-using CoordinatorRecord = std::variant<CoordinatorEvent, ViewRecord, DrainRecord>;
+// What an operator wants of this incarnation: it counts as lost, whatever it says.
+struct Eviction {
+  Incarnation incarnation;
+  bool counted_out = false;  // by force: its vote does not count any more
+  std::string reason;        // "evicted by ann"
+  friend bool operator==(const Eviction&, const Eviction&) = default;
+};
+
+// Without `eviction`: a view without that incarnation is decided, and nothing is left to do.
+struct EvictRecord {
+  NodeId node;
+  std::optional<Eviction> eviction;
+  friend bool operator==(const EvictRecord&, const EvictRecord&) = default;
+};
+
+using CoordinatorRecord = std::variant<CoordinatorEvent, ViewRecord, DrainRecord, EvictRecord>;
 
 struct CoordinatorSnapshot {
   std::deque<CoordinatorEvent> events;
   std::deque<ViewRecord> views;  // by epoch
   std::map<NodeId, absl::Time> drains;
+  std::map<NodeId, Eviction> evictions;
   friend bool operator==(const CoordinatorSnapshot&, const CoordinatorSnapshot&) = default;
 };
 
@@ -68,8 +84,8 @@ bool Insert(const ViewRecord& record, std::deque<ViewRecord>* views);
 // The snapshot after one more record; the oldest events beyond `events_max` (at least 1) go.
 void Apply(const CoordinatorRecord& record, size_t events_max, CoordinatorSnapshot* snapshot);
 
-// DataLoss when no coordinator can have written this: events with a gap, views of two jobs, or a
-// view that does not follow from the one before it.
+// DataLoss when no coordinator can have written this: events with a gap, views of two jobs, a view
+// that does not follow from the one before it, or an eviction of no incarnation.
 absl::Status Validate(const CoordinatorSnapshot& snapshot);
 
 }  // namespace perigee

@@ -36,6 +36,12 @@ void Coordinator::Restore(absl::Time now, const CoordinatorSnapshot& snapshot) {
     for (const Member& member : adopting_->view.members)
       expect(member.node).address = member.address;
   }
+  state_.evictions = snapshot.evictions;
+  for (const auto& [node, eviction] : snapshot.evictions) {
+    // An incarnation that joined by a view that is not stored is known when that view is.
+    if (!adopting_ || !adopting_->view.Contains(node, eviction.incarnation)) continue;
+    state_.members.at(node).reason = eviction.reason;
+  }
   for (const auto& [node, at] : snapshot.drains) {
     MemberRecord& record = state_.members.contains(node) ? state_.members.at(node) : expect(node);
     record.drain_requested = true;
@@ -46,6 +52,9 @@ void Coordinator::Restore(absl::Time now, const CoordinatorSnapshot& snapshot) {
   }
   if (!snapshot.drains.empty()) {
     absl::StrAppend(&text, ", ", snapshot.drains.size(), " nodes to be drained");
+  }
+  if (!snapshot.evictions.empty()) {
+    absl::StrAppend(&text, ", ", snapshot.evictions.size(), " nodes to be evicted");
   }
   AddEvent(now, "restored", std::nullopt, text);
   if (adopting_) waiting_reason_ = AdoptionReason();
@@ -88,7 +97,7 @@ void Coordinator::AdoptIfMajority(absl::Time now) {
   for (const auto& [node, record] : state_.members) {
     if (record.stream && InView(record)) here.insert(node);
   }
-  if (!IsQuorum(adopting_->view, here)) return;
+  if (!IsQuorum(WithoutVotesOf(adopting_->view, CountedOut(state_, adopting_->view)), here)) return;
   const Proposal proposal = *std::move(adopting_);
   adopting_.reset();
   took_over_ = true;
@@ -104,14 +113,17 @@ void Coordinator::AdoptIfMajority(absl::Time now) {
     record.lost_at = now + SilenceLimit();
   }
   SetView(now, absl::ZeroDuration(), proposal);
+  LoseEvicted(now);
   RefuseStrangers(now);
 }
 
 std::string Coordinator::AdoptionReason() const {
-  const View& view = adopting_->view;
+  const std::set<NodeId> counted_out = CountedOut(state_, adopting_->view);
+  const View view = WithoutVotesOf(adopting_->view, counted_out);
   std::vector<std::string> missing;
   bool started_again = false;
   for (const Member& member : view.members) {
+    if (counted_out.contains(member.node)) continue;
     auto it = state_.members.find(member.node);
     const bool here = it != state_.members.end() && it->second.stream;
     if (here && InView(it->second)) continue;

@@ -252,6 +252,7 @@ void Coordinator::SetView(absl::Time now, absl::Duration took, const Proposal& p
   state_.view = proposal.view;
   state_.view_since = now;
   RecordViews();
+  ForgetEvictions(proposal.view);
   if (!proposal.planned) {
     state_.left_by_plan.clear();
     state_.left_by_plan_unknown = false;

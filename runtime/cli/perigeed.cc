@@ -193,8 +193,10 @@ int main(int argc, char** argv) {
       ->type_name("HOST:PORT");
   AddInputFile(app, "--contacts", &options.contacts,
                "contact plan, proto/constellation.proto as text");
-  app.add_option("--store", options.store,
-                 "file that keeps events, views and drains over restarts; made where it is missing")
+  app.add_option(
+         "--store", options.store,
+         "file that keeps events, views, drains and evictions over restarts; made where it is "
+         "missing")
       ->type_name("PATH");
   app.add_option("--min-members", options.coordinator.min_members, "no view has fewer members")
       ->type_name("N")

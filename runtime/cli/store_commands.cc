@@ -21,7 +21,14 @@ Cell Range(const Records& records, NumberOf number_of) {
 // One row.
 Table StoreTable(const StoreSummary& summary) {
   const CoordinatorSnapshot& snapshot = summary.snapshot;
-  Table table({{"result"}, {"schema"}, {"written_by"}, {"job"}, {"views"}, {"events"}, {"drains"}});
+  Table table({{"result"},
+               {"schema"},
+               {"written_by"},
+               {"job"},
+               {"views"},
+               {"events"},
+               {"drains"},
+               {"evictions"}});
   const bool whole = summary.problems.empty();
   const Cell job =
       snapshot.views.empty() ? Cell() : Cell(ToString(snapshot.views.back().proposal.view.job));
@@ -30,7 +37,7 @@ Table StoreTable(const StoreSummary& summary) {
              Range(snapshot.views,
                    [](const ViewRecord& view) { return view.proposal.view.epoch.value(); }),
              Range(snapshot.events, [](const CoordinatorEvent& event) { return event.number; }),
-             Cell(snapshot.drains.size())});
+             Cell(snapshot.drains.size()), Cell(snapshot.evictions.size())});
   return table;
 }
 

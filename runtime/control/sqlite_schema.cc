@@ -19,8 +19,8 @@
 namespace perigee {
 namespace {
 
-// A change here is a new SqliteStore::kSchema. `meta` stays what it is in all versions: an older
-// perigeed reads from it who wrote the file.
+// A change here is a new SqliteStore::kSchema and a step of Upgrade. `meta` stays what it is in all
+// versions: an older perigeed reads from it who wrote the file.
 constexpr const char* kTables = R"(
   CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
   CREATE TABLE event (number INTEGER PRIMARY KEY, time_ns INTEGER NOT NULL, kind TEXT NOT NULL,
@@ -28,6 +28,13 @@ constexpr const char* kTables = R"(
   CREATE TABLE view (epoch INTEGER PRIMARY KEY, decided_ns INTEGER NOT NULL,
                      took_ns INTEGER NOT NULL, digest INTEGER NOT NULL, install BLOB NOT NULL);
   CREATE TABLE drain (node INTEGER PRIMARY KEY, at_ns INTEGER NOT NULL);
+)";
+// Since schema 2.
+constexpr int64_t kSchemaWithEvictions = 2;
+constexpr const char* kEvictTable = R"(
+  CREATE TABLE evict (node INTEGER PRIMARY KEY, incarnation_high INTEGER NOT NULL,
+                      incarnation_low INTEGER NOT NULL, counted_out INTEGER NOT NULL,
+                      reason TEXT NOT NULL);
 )";
 
 absl::Status Foreign(const std::string& path, absl::string_view what) {
@@ -66,9 +73,9 @@ absl::Status MakeTables(const std::string& path) {
   PERIGEE_ASSIGN_OR_RETURN(Sqlite database,
                            Sqlite::Open(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
   PERIGEE_RETURN_IF_ERROR(database.Execute(absl::StrCat(
-      "PRAGMA synchronous = FULL; BEGIN; ", kTables, "INSERT INTO meta VALUES ('written_by', '",
-      kVersion, "');", "PRAGMA application_id = ", SqliteStore::kApplicationId,
-      "; PRAGMA user_version = ", SqliteStore::kSchema, "; COMMIT;")));
+      "PRAGMA synchronous = FULL; BEGIN; ", kTables, kEvictTable,
+      "INSERT INTO meta VALUES ('written_by', '", kVersion, "');", "PRAGMA application_id = ",
+      SqliteStore::kApplicationId, "; PRAGMA user_version = ", SqliteStore::kSchema, "; COMMIT;")));
   return database.Execute("PRAGMA journal_mode = WAL");
 }
 
@@ -131,6 +138,23 @@ absl::Status ReadDrains(Sqlite& database, CoordinatorSnapshot* snapshot) {
   }
 }
 
+absl::Status ReadEvictions(Sqlite& database, CoordinatorSnapshot* snapshot) {
+  PERIGEE_ASSIGN_OR_RETURN(const int64_t schema, database.Int("PRAGMA user_version"));
+  if (schema < kSchemaWithEvictions) return absl::OkStatus();
+  PERIGEE_ASSIGN_OR_RETURN(
+      SqliteStatement rows,
+      database.Prepare(
+          "SELECT node, incarnation_high, incarnation_low, counted_out, reason FROM evict"));
+  while (true) {
+    PERIGEE_ASSIGN_OR_RETURN(const bool row, rows.Step());
+    if (!row) return absl::OkStatus();
+    snapshot->evictions[NodeId(static_cast<uint32_t>(rows.Int(0)))] = {
+        .incarnation = {static_cast<uint64_t>(rows.Int(1)), static_cast<uint64_t>(rows.Int(2))},
+        .counted_out = rows.Int(3) != 0,
+        .reason = rows.Bytes(4)};
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<StoreFile> Identify(const std::string& path) {
@@ -161,11 +185,22 @@ absl::Status CreateStoreFile(const std::string& path) {
   return SyncFolderOf(path);
 }
 
+absl::Status Upgrade(Sqlite& database) {
+  PERIGEE_ASSIGN_OR_RETURN(const int64_t schema, database.Int("PRAGMA user_version"));
+  if (schema >= SqliteStore::kSchema) return absl::OkStatus();
+  const absl::Status status = database.Execute(
+      absl::StrCat("BEGIN IMMEDIATE; ", schema < kSchemaWithEvictions ? kEvictTable : "",
+                   "PRAGMA user_version = ", SqliteStore::kSchema, "; COMMIT;"));
+  if (!status.ok()) database.Execute("ROLLBACK").IgnoreError();
+  return status;
+}
+
 absl::StatusOr<CoordinatorSnapshot> ReadSnapshot(Sqlite& database) {
   CoordinatorSnapshot snapshot;
   PERIGEE_RETURN_IF_ERROR(ReadEvents(database, &snapshot));
   PERIGEE_RETURN_IF_ERROR(ReadViews(database, &snapshot));
   PERIGEE_RETURN_IF_ERROR(ReadDrains(database, &snapshot));
+  PERIGEE_RETURN_IF_ERROR(ReadEvictions(database, &snapshot));
   PERIGEE_RETURN_IF_ERROR(Validate(snapshot));
   return snapshot;
 }

@@ -20,6 +20,10 @@ absl::StatusOr<StoreFile> Identify(const std::string& path);
 // All at once: after a kill there is a whole store at `path`, or what was there before.
 absl::Status CreateStoreFile(const std::string& path);
 
+// Makes a store of an older schema one of this version's, all at once; an older perigeed refuses it
+// from then on.
+absl::Status Upgrade(Sqlite& database);
+
 // Every row, and DataLoss where one cannot be what was written.
 absl::StatusOr<CoordinatorSnapshot> ReadSnapshot(Sqlite& database);
 

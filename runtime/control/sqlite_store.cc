@@ -51,6 +51,7 @@ absl::StatusOr<Sqlite> OpenForWriting(const std::string& path) {
   PERIGEE_RETURN_IF_ERROR(database.Execute(absl::StrCat(
       "PRAGMA synchronous = FULL; PRAGMA journal_size_limit = ", SqliteStore::kLogBytesMax,
       "; INSERT OR REPLACE INTO meta VALUES ('written_by', '", kVersion, "');")));
+  PERIGEE_RETURN_IF_ERROR(Upgrade(database));
   return database;
 }
 
@@ -107,13 +108,27 @@ absl::Status SqliteStore::Insert(const CoordinatorRecord& record) {
     row.Bind(4, static_cast<int64_t>(Digest(view->proposal.view)));
     return row.BindBlob(5, ViewBytes(*view)).Run();
   }
-  const auto& drain = std::get<DrainRecord>(record);
+  if (const auto* drain = std::get_if<DrainRecord>(&record)) {
+    PERIGEE_ASSIGN_OR_RETURN(
+        SqliteStatement row,
+        database_.Prepare(drain->at ? "INSERT OR REPLACE INTO drain (node, at_ns) VALUES (?, ?)"
+                                    : "DELETE FROM drain WHERE node = ?"));
+    row.Bind(1, drain->node.value());
+    if (drain->at) row.Bind(2, absl::ToUnixNanos(*drain->at));
+    return row.Run();
+  }
+  const auto& evict = std::get<EvictRecord>(record);
   PERIGEE_ASSIGN_OR_RETURN(
       SqliteStatement row,
-      database_.Prepare(drain.at ? "INSERT OR REPLACE INTO drain (node, at_ns) VALUES (?, ?)"
-                                 : "DELETE FROM drain WHERE node = ?"));
-  row.Bind(1, drain.node.value());
-  if (drain.at) row.Bind(2, absl::ToUnixNanos(*drain.at));
+      database_.Prepare(evict.eviction ? "INSERT OR REPLACE INTO evict VALUES (?, ?, ?, ?, ?)"
+                                       : "DELETE FROM evict WHERE node = ?"));
+  row.Bind(1, evict.node.value());
+  if (evict.eviction) {
+    const Incarnation& incarnation = evict.eviction->incarnation;
+    row.Bind(2, static_cast<int64_t>(incarnation.high));
+    row.Bind(3, static_cast<int64_t>(incarnation.low)).Bind(4, evict.eviction->counted_out);
+    row.BindText(5, evict.eviction->reason);
+  }
   return row.Run();
 }
 

@@ -27,13 +27,13 @@ class SqliteStore final : public Store {
  public:
   // In the file's header: this is a store of ours ("PRGE"), and what its tables mean.
   static constexpr int64_t kApplicationId = 0x50524745;
-  static constexpr int64_t kSchema = 1;
+  static constexpr int64_t kSchema = 2;
   // What the write-ahead log may keep on disk when nothing needs it.
   static constexpr int64_t kLogBytesMax = int64_t{4} << 20;
 
-  // Makes the file where there is none or an empty one. The newest `events_max` events and
-  // kViewRecordsMax views are kept. FailedPrecondition for a file of something else, of a newer
-  // version, or that another process has open.
+  // Makes the file where there is none or an empty one, and brings one of an older schema up to
+  // this one. The newest `events_max` events and kViewRecordsMax views are kept. FailedPrecondition
+  // for a file of something else, of a newer version, or that another process has open.
   static absl::StatusOr<std::unique_ptr<SqliteStore>> Open(const std::string& path,
                                                            size_t events_max);
 

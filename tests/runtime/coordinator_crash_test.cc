@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <map>
 #include <set>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "runtime/coordinator.h"
@@ -18,10 +20,11 @@ constexpr uint32_t kNodes = 4;
 
 constexpr absl::Time kNotDrained = absl::InfiniteFuture();
 
-// What a run promised to its operator: what a node's drain may be. One value when the last request
-// was answered, else one more.
+// What a run promised to its operator: what a node's drain may be, one value when the last request
+// was answered, else one more; and who was evicted.
 struct Operator {
   std::map<NodeId, std::set<absl::Time>> drains;
+  std::vector<std::pair<NodeId, Incarnation>> evicted;
   void Asked(NodeId node, absl::Time drain, bool answered) {
     std::set<absl::Time>& allowed = drains.try_emplace(node, std::set{kNotDrained}).first->second;
     if (answered) allowed.clear();
@@ -34,6 +37,17 @@ absl::Time DrainOf(const CoordinatorSnapshot& snapshot, NodeId node) {
   return it == snapshot.drains.end() ? kNotDrained : it->second;
 }
 
+// Out of the view, or known to be evicted.
+void CheckEvictions(const Coordinator& coordinator, const CoordinatorSnapshot& written,
+                    const Operator& asked) {
+  EXPECT_EQ(coordinator.state().evictions, written.evictions);
+  for (const auto& [node, incarnation] : asked.evicted) {
+    const bool in_view = written.views.back().proposal.view.Contains(node, incarnation);
+    EXPECT_TRUE(!in_view || FindEviction(coordinator.state(), node, incarnation) != nullptr)
+        << "node " << node.value();
+  }
+}
+
 // Everything that was told to anybody had been written.
 void CheckPromises(const DurableWorld& world, const Operator& asked) {
   const CoordinatorSnapshot written = world.Written();
@@ -44,11 +58,15 @@ void CheckPromises(const DurableWorld& world, const Operator& asked) {
     EXPECT_GE(by_then.views.back().proposal.view.epoch, epoch);
   }
   for (const auto& [node, allowed] : asked.drains) {
-    const MemberRecord& record = world.coordinator->state().members.at(node);
-    const absl::Time drain = record.drain_requested ? record.drain_at : kNotDrained;
+    // One that was evicted is not known any more when the coordinator starts again.
+    const auto& members = world.coordinator->state().members;
+    const auto record = members.find(node);
+    const bool drained = record != members.end() && record->second.drain_requested;
+    const absl::Time drain = drained ? record->second.drain_at : kNotDrained;
     EXPECT_TRUE(allowed.contains(drain)) << "node " << node.value() << " " << drain;
     EXPECT_EQ(drain, DrainOf(written, node));
   }
+  CheckEvictions(*world.coordinator, written, asked);
   // The views that members hold are those that are written, each once.
   for (const ViewRecord& view : written.views) {
     auto it = world.installed.find(view.proposal.view.epoch);
@@ -65,7 +83,7 @@ void RunScript(DurableWorld& world, uint64_t seed, Operator& asked) {
   for (int i = 0; i < 12; ++i) {
     const auto node = static_cast<uint32_t>(rng.Below(kNodes));
     const absl::Time later = kStart + absl::Hours(1 + i);
-    switch (rng.Below(5)) {
+    switch (rng.Below(6)) {
       case 0:
         asked.Asked(NodeId(node), later, world.Drain(node, later));
         break;
@@ -87,6 +105,11 @@ void RunScript(DurableWorld& world, uint64_t seed, Operator& asked) {
       case 4:
         world.RestoreCoordinator();
         break;
+      case 5: {
+        const Incarnation incarnation = world.Find(node)->incarnation;
+        if (world.Evict(node)) asked.evicted.emplace_back(NodeId(node), incarnation);
+        break;
+      }
     }
     world.Run(absl::Milliseconds(rng.Between(20, 400)));
     CheckPromises(world, asked);
@@ -112,6 +135,7 @@ void CheckSettled(DurableWorld& world, uint64_t& life) {
   ASSERT_TRUE(view.has_value());
   EXPECT_EQ(view->VotesTotal(), kNodes);
   EXPECT_EQ(view->job, world.installed.begin()->second.view.job);
+  EXPECT_TRUE(world.coordinator->state().evictions.empty());
   for (uint32_t node = 0; node < kNodes; ++node) {
     EXPECT_EQ(world.Find(node)->membership.installed()->view, *view);
   }
@@ -154,6 +178,7 @@ TEST(CoordinatorCrash, EveryPrefixIsAStore) {
       EXPECT_TRUE(next.state().members.at(node).drain_requested);
       EXPECT_EQ(next.state().members.at(node).drain_at, at);
     }
+    EXPECT_EQ(next.state().evictions, written.evictions);
     if (count == 0) continue;
     const auto record = next.NextRecord();
     ASSERT_TRUE(record.has_value());

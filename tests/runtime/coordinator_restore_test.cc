@@ -14,6 +14,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
+using ::testing::Pair;
 
 TEST(CoordinatorRestore, GoesOnWhereTheLastOneEnded) {
   DurableWorld world;
@@ -213,6 +214,48 @@ TEST(CoordinatorRestore, ADrainOutlivesItsNode) {
   world.Run(absl::Seconds(1));
   EXPECT_TRUE(world.coordinator->state().members.at(NodeId(2)).drain_requested);
   EXPECT_EQ(world.Written().drains.at(NodeId(2)), kStart + absl::Hours(1));
+}
+
+TEST(CoordinatorRestore, AnEvictionOutlivesTheCoordinatorUntilItIsDecided) {
+  DurableWorld world;
+  world.Found(4);
+  world.Find(0)->stopped = true;  // its promise is missing, so nothing is decided yet
+  ASSERT_TRUE(world.Evict(3));
+  EXPECT_EQ(world.View(), "view 1 {0,1,2,3}");
+  EXPECT_THAT(world.Written().evictions, ElementsAre(Pair(NodeId(3), testing::_)));
+
+  world.RestoreCoordinator();
+  EXPECT_EQ(world.coordinator->state().members.at(NodeId(3)).reason, "evicted by an operator");
+  world.Find(0)->stopped = false;
+  world.Run(absl::Seconds(1));
+  EXPECT_EQ(world.View(), "view 2 {0,1,2}");
+  EXPECT_THAT(world.Find(3)->removed, ElementsAre(HasSubstr("evicted by an operator")));
+  EXPECT_THAT(world.Written().evictions, IsEmpty());
+  world.Add(3, /*life=*/2);
+  world.Run(absl::Seconds(1));
+  EXPECT_EQ(world.View(), "view 4 {0,1,2,3}") << "another incarnation may come";
+}
+
+TEST(CoordinatorRestore, VotesThatWereCountedOutStayOut) {
+  DurableWorld world;
+  world.Found(5);
+  for (uint32_t node : {0, 1, 2}) world.Kill(node);
+  world.Run(absl::Seconds(2));
+  ASSERT_TRUE(world.Evict(1, /*force=*/true));
+  world.Find(3)->stopped = true;
+  ASSERT_TRUE(world.Evict(2, /*force=*/true));
+  EXPECT_EQ(world.View(), "view 1 {0,1,2,3,4}");
+
+  world.RestoreCoordinator();
+  EXPECT_THAT(world.coordinator->waiting_reason(),
+              AllOf(HasSubstr("view 1 needs 2 of 3 votes"), HasSubstr("node 0, node 3, node 4")));
+  // A fenced machine that starts again does not bring the old vote back.
+  world.Add(1, /*life=*/2).active = false;
+  world.Find(3)->stopped = false;
+  world.Run(absl::Seconds(2));
+  EXPECT_EQ(world.View(), "view 3 {1,3,4}");
+  EXPECT_EQ(world.coordinator->state().view->VotesTotal(), 2);
+  EXPECT_THAT(world.Written().evictions, IsEmpty());
 }
 
 TEST(CoordinatorRestore, NothingIsRecordedUnlessItIsAskedFor) {

@@ -79,6 +79,35 @@ TEST(Coordinator, EvictByForceGoesOnWithoutTheDeadMajority) {
   EXPECT_EQ(world.View(), "view 2 {3,4}");
 }
 
+TEST(Coordinator, EvictByForceHelpsACoordinatorThatStartedAgainAfterTheMajorityDied) {
+  World world;
+  world.Found(5);
+  for (uint32_t node : {0, 1, 2}) world.Kill(node);
+  world.StartCoordinator();
+  for (uint32_t node : {3, 4}) world.Connect(*world.Find(node));
+  EXPECT_EQ(world.View(), "none");
+  EXPECT_THAT(std::string(world.coordinator->Evict(world.now, NodeId(1), false, "ann").message()),
+              HasSubstr("--force"));
+  ASSERT_TRUE(world.coordinator->Evict(world.now, NodeId(0), true, "ann").ok());
+  world.Run(absl::Seconds(1));
+  EXPECT_EQ(world.View(), "none") << "two of four, without the tie-breaker";
+  ASSERT_TRUE(world.coordinator->Evict(world.now, NodeId(1), true, "ann").ok());
+  world.Run(absl::Seconds(2));
+  EXPECT_EQ(world.View(), "view 2 {3,4}");
+}
+
+TEST(Coordinator, AVoteIsCountedOutAlsoWhenItsNodeHasStartedAgain) {
+  World world;
+  world.Found(3);
+  for (uint32_t node : {1, 2}) world.Kill(node);
+  world.Add(1, /*life=*/2);
+  world.Run(absl::Seconds(1));
+  EXPECT_EQ(world.View(), "view 1 {0,1,2}");
+  ASSERT_TRUE(world.coordinator->Evict(world.now, NodeId(1), true, "ann").ok());
+  world.Run(absl::Seconds(2));
+  EXPECT_EQ(world.View(), "view 4 {0,1}") << "one of two with the tie-breaker; then 1 joins";
+}
+
 // The life of a job, as `perigeectl events` shows it.
 TEST(Coordinator, Transcript) {
   World world;

@@ -24,6 +24,12 @@ class DurableWorld : public CoordinatorWorld {
     Deliver();
     return ok && coordinator.get() == asked;
   }
+  bool Evict(uint32_t node, bool force = false) {
+    const Coordinator* asked = coordinator.get();
+    const bool ok = coordinator->Evict(now, NodeId(node), force, "an operator").ok();
+    Deliver();
+    return ok && coordinator.get() == asked;
+  }
 };
 
 }  // namespace perigee

@@ -160,8 +160,9 @@ TEST(Programs, AStoreIsCheckedAndCopiedWhileItsDaemonRuns) {
   EXPECT_EQ(check.exit_code, 0) << check.err;
   const auto json = nlohmann::json::parse(check.out);
   EXPECT_EQ(json["result"], "whole");
-  EXPECT_EQ(json["schema"], 1);
+  EXPECT_EQ(json["schema"], 2);
   EXPECT_EQ(json["drains"], 0);
+  EXPECT_EQ(json["evictions"], 0);
   EXPECT_TRUE(json["job"].is_null());
   const Outcome backup = RunProgram({PERIGEECTL, "store", "backup", store, "--to", copy});
   EXPECT_EQ(backup.exit_code, 0) << backup.err;

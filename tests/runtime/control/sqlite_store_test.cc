@@ -71,11 +71,13 @@ class RecordSource {
   explicit RecordSource(uint64_t seed) : rng_(seed), job_(rng_.NextIncarnation()) {}
 
   CoordinatorRecord Next() {
-    switch (rng_.Below(4)) {
+    switch (rng_.Below(5)) {
       case 0:
         return NextView();
       case 1:
         return NextDrain();
+      case 2:
+        return NextEvict();
       default:
         return NextEvent();
     }
@@ -111,6 +113,14 @@ class RecordSource {
     if (rng_.Bernoulli(0.6)) drain.at = kNow + absl::Nanoseconds(rng_.Below(1000));
     return drain;
   }
+  EvictRecord NextEvict() {
+    EvictRecord evict{.node = NodeId(static_cast<uint32_t>(rng_.Below(5)))};
+    if (rng_.Bernoulli(0.4)) return evict;
+    evict.eviction = {.incarnation = rng_.NextIncarnation(),
+                      .counted_out = rng_.Bernoulli(0.5),
+                      .reason = "evicted by o'neill"};
+    return evict;
+  }
   Rng& rng() { return rng_; }
 
  private:
@@ -125,13 +135,17 @@ TEST_F(SqliteStoreTest, WhatIsAppendedIsThereAfterARestart) {
   const CoordinatorEvent event = source.NextEvent();
   const ViewRecord view = source.NextView();
   const DrainRecord drain{.node = NodeId(3), .at = kNow};
+  const Eviction eviction{
+      .incarnation = {UINT64_MAX, 2}, .counted_out = true, .reason = "evicted by ann"};
+  const EvictRecord evict{.node = NodeId(4), .eviction = eviction};
   EXPECT_EQ(*Open()->Load(), CoordinatorSnapshot());
-  ASSERT_TRUE(Open()->Append({event, view, drain}).ok());
+  ASSERT_TRUE(Open()->Append({event, view, drain, evict}).ok());
   const auto snapshot = Open()->Load();
   ASSERT_TRUE(snapshot.ok()) << snapshot.status();
   EXPECT_THAT(snapshot->events, testing::ElementsAre(event));
   EXPECT_THAT(snapshot->views, testing::ElementsAre(view));
   EXPECT_THAT(snapshot->drains, testing::ElementsAre(testing::Pair(NodeId(3), kNow)));
+  EXPECT_THAT(snapshot->evictions, testing::ElementsAre(testing::Pair(NodeId(4), eviction)));
 }
 
 // Against the fold that the cores use, with restarts in between.
@@ -240,14 +254,32 @@ TEST_F(SqliteStoreTest, ALogWithoutItsFileIsNotPlayedIntoANewOne) {
 
 TEST_F(SqliteStoreTest, ANewerStoreRefusesAnOlderProgramAndNamesBoth) {
   Open();
-  Tamper("PRAGMA user_version = 2; UPDATE meta SET value = '7.1.0';");
+  Tamper("PRAGMA user_version = 3; UPDATE meta SET value = '7.1.0';");
   const absl::Status status = OpenStatus(path_);
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(status.message()),
-              AllOf(HasSubstr("has schema 2, written by perigee 7.1.0"),
-                    HasSubstr("which knows schema 1")));
+              AllOf(HasSubstr("has schema 3, written by perigee 7.1.0"),
+                    HasSubstr("which knows schema 2")));
   EXPECT_FALSE(CheckStore(path_).ok());
   EXPECT_FALSE(BackUpStore(path_, folder_ + "/backup.db").ok());
+}
+
+TEST_F(SqliteStoreTest, AStoreOfTheFirstSchemaIsReadAndBroughtUpToThisOne) {
+  RecordSource source(8);
+  const ViewRecord view = source.NextView();
+  ASSERT_TRUE(Open()->Append({view}).ok());
+  Tamper("DROP TABLE evict; PRAGMA user_version = 1;");
+  EXPECT_EQ(Problem(), "");
+  EXPECT_EQ(CheckStore(path_)->schema, 1);
+  const std::string backup = folder_ + "/backup.db";
+  ASSERT_TRUE(BackUpStore(path_, backup).ok());
+  EXPECT_EQ(CheckStore(backup)->schema, 1) << "a copy is not changed";
+
+  EXPECT_THAT(Open()->Load()->views, testing::ElementsAre(view));
+  EXPECT_EQ(CheckStore(path_)->schema, SqliteStore::kSchema);
+  const EvictRecord evict{.node = NodeId(1), .eviction = Eviction{.incarnation = {1, 2}}};
+  ASSERT_TRUE(Open()->Append({evict}).ok());
+  EXPECT_EQ(Open()->Load()->evictions.at(NodeId(1)), *evict.eviction);
 }
 
 TEST_F(SqliteStoreTest, APathThatCannotBeOpenedSaysWhatItNeeds) {
@@ -273,6 +305,7 @@ TEST_F(SqliteStoreTest, DamageIsFound) {
       {"UPDATE view SET digest = 1 WHERE epoch = 3", "view 3: its digest"},
       {"UPDATE view SET install = x'00' WHERE epoch = 6", "view 6: its bytes are no message"},
       {"UPDATE view SET epoch = 9 WHERE epoch = 6", "view 9: its digest"},
+      {"INSERT INTO evict VALUES (7, 0, 0, 1, 'x')", "the eviction of node 7 names no incarnation"},
   };
   for (const auto& damage : kDamages) {
     Tamper(damage.sql);
