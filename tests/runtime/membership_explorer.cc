@@ -78,6 +78,7 @@ Explorer::World Explorer::First() {
   world.rejoins = options_.rejoins;
   world.restarts = options_.coordinator_restarts;
   world.deputies = options_.deputies;
+  world.overtakings = options_.overtakings;
   Proposal founding{.planned = true};
   founding.view.job = {.high = 1, .low = 1};
   founding.view.epoch = Epoch(1);
@@ -181,32 +182,57 @@ bool Explorer::Take(World& world, int who, const ProposerStep& step) {
   return true;
 }
 
-// Takes out what can never have an effect again, so that worlds that differ in nothing else are
-// one.
-void Explorer::Prune(World& world) const {
-  const auto awaited = [&](const MemberMessage& answer) {
-    const bool promise = std::holds_alternative<Promise>(answer);
-    const auto phase = promise ? Proposer::Phase::kPreparing : Proposer::Phase::kAccepting;
+bool Explorer::Reaches(const Message& message, const World& world) const {
+  const int node = static_cast<int>(message.node.value());
+  const Slot& slot = world.slots[node];
+  if (!slot.alive || slot.out) return false;
+  return message.incarnation == IncarnationOf(node, slot.incarnation) ||
+         options_.bug == PlantedBug::kDeadVoteCounted;
+}
+
+const Ballot& Explorer::PromisedBy(uint32_t membership) {
+  auto [it, added] = promised_.try_emplace(membership);
+  if (added) {
+    Membership copy = memberships_[membership];
+    it->second = copy.OnPrepare({}, {}).promised;  // of no epoch: refused
+  }
+  return it->second;
+}
+
+// Whether the message can never have an effect again. An answer, when its ballot is not the one
+// that its proposer is at. A ballot, when its member has promised a higher one and the refusal
+// would be such an answer.
+bool Explorer::IsSpent(const World& world, const Message& message) {
+  const auto awaited = [&](Proposer::Phase phase, const Ballot& ballot) {
     return std::any_of(world.acting.begin(), world.acting.end(), [&](const Acting& acting) {
       return acting.here && proposers_[acting.proposer].phase() == phase &&
-             proposers_[acting.proposer].ballot() == BallotOf(answer);
+             proposers_[acting.proposer].ballot() == ballot;
     });
   };
-  std::erase_if(world.messages, [&](uint32_t id) {
-    const Message& message = messages_[id];
-    if (!message.to_member) return !awaited(message.up);
-    const int node = static_cast<int>(message.node.value());
-    const Slot& slot = world.slots[node];
-    if (!slot.alive || slot.out || message.incarnation != IncarnationOf(node, slot.incarnation))
-      return true;
-    const auto& installed = memberships_[slot.membership].installed();
-    const Epoch known = installed ? installed->view.epoch : Epoch();
-    if (const auto* prepare = std::get_if<Prepare>(&message.down)) return prepare->epoch <= known;
-    if (const auto* accept = std::get_if<Accept>(&message.down)) {
-      return accept->proposal.view.epoch <= known;
-    }
-    return std::get<Install>(message.down).proposal.view.epoch <= known;
-  });
+  if (!message.to_member) {
+    const bool promise = std::holds_alternative<Promise>(message.up);
+    const auto phase = promise ? Proposer::Phase::kPreparing : Proposer::Phase::kAccepting;
+    return !awaited(phase, BallotOf(message.up));
+  }
+  if (!Reaches(message, world)) return true;
+  const uint32_t membership = world.slots[message.node.value()].membership;
+  const auto& installed = memberships_[membership].installed();
+  const Epoch known = installed ? installed->view.epoch : Epoch();
+  if (const auto* prepare = std::get_if<Prepare>(&message.down)) {
+    return prepare->epoch <= known || (prepare->ballot < PromisedBy(membership) &&
+                                       !awaited(Proposer::Phase::kPreparing, prepare->ballot));
+  }
+  if (const auto* accept = std::get_if<Accept>(&message.down)) {
+    return accept->proposal.view.epoch <= known ||
+           (accept->ballot < PromisedBy(membership) &&
+            !awaited(Proposer::Phase::kAccepting, accept->ballot));
+  }
+  return std::get<Install>(message.down).proposal.view.epoch <= known;
+}
+
+// Worlds that differ in nothing but spent messages are one.
+void Explorer::Prune(World& world) {
+  std::erase_if(world.messages, [&](uint32_t id) { return IsSpent(world, messages_[id]); });
 }
 
 bool Explorer::Deliver(World& world, uint32_t id) {
@@ -217,13 +243,18 @@ bool Explorer::Deliver(World& world, uint32_t id) {
   auto [it, added] = proposer_steps_.try_emplace({world.acting[who].proposer, id});
   if (added) {
     Proposer proposer = ProposerOf(world, who);
+    Incarnation voter = message.incarnation;
+    const Member* named = proposer.view().Find(message.node);
+    if (options_.bug == PlantedBug::kDeadVoteCounted && named != nullptr) {
+      voter = named->incarnation;
+    }
     if (const auto* promise = std::get_if<Promise>(&message.up)) {
       Promise seen = *promise;
       if (options_.bug == PlantedBug::kAcceptedValueIgnored) seen.accepted.reset();
-      proposer.OnPromise(message.node, message.incarnation, seen);
+      proposer.OnPromise(message.node, voter, seen);
     } else {
       const Accepted& accepted = std::get<Accepted>(message.up);
-      proposer.OnAccepted(message.node, message.incarnation, accepted);
+      proposer.OnAccepted(message.node, voter, accepted);
       if (options_.bug == PlantedBug::kVoteCountedTwice && accepted.granted) {
         const NodeId other((message.node.value() + 1) % options_.node_count);
         const Member* member = proposer.view().Find(other);
@@ -232,15 +263,19 @@ bool Explorer::Deliver(World& world, uint32_t id) {
     }
     it->second = StepOf(std::move(proposer));
   }
-  return Take(world, who, it->second);
+  const ProposerStep step = it->second;
+  if (step.ballot != ProposerOf(world, who).ballot() && world.overtakings != kNoBound) {
+    if (world.overtakings == 0) return false;
+    --world.overtakings;
+  }
+  return Take(world, who, step);
 }
 
 bool Explorer::DeliverToMember(World& world, uint32_t id) {
   const Message& message = messages_[id];
   const int node = static_cast<int>(message.node.value());
   Slot& slot = world.slots[node];
-  if (!slot.alive || slot.out || message.incarnation != IncarnationOf(node, slot.incarnation))
-    return false;
+  if (!Reaches(message, world)) return false;
   const LocalProgress progress = Progress(slot);
   std::string packed;
   AppendFingerprint(progress.started.value() + (progress.any_started ? 8 : 0), &packed);
@@ -258,15 +293,16 @@ bool Explorer::DeliverToMember(World& world, uint32_t id) {
   if (step.status_changed)
     Violation(absl::StrCat("node ", node, " is frozen and its status changed"));
   // One answer to each ballot: a later one differs at most in the step, as if it was asked later.
-  const MemberMessage& reply = messages_[step.reply].up;
+  Message reply = messages_[step.reply];
+  reply.incarnation = IncarnationOf(node, slot.incarnation);
   const bool answered =
       std::any_of(world.messages.begin(), world.messages.end(), [&](uint32_t other_id) {
         const Message& other = messages_[other_id];
-        return !other.to_member && other.node == message.node &&
-               other.incarnation == message.incarnation && other.up.index() == reply.index() &&
-               BallotOf(other.up) == BallotOf(reply);
+        return !other.to_member && other.node == reply.node &&
+               other.incarnation == reply.incarnation && other.up.index() == reply.up.index() &&
+               BallotOf(other.up) == BallotOf(reply.up);
       });
-  return (!answered && Post(world, step.reply)) || changed;
+  return (!answered && Post(world, MessageId(reply))) || changed;
 }
 
 Explorer::MemberStep Explorer::StepOf(Membership membership, const Message& message,

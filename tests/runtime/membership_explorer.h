@@ -39,6 +39,7 @@ constexpr int kNodesMax = 4;
 constexpr int kActingMax = 2;  // the coordinator, and a deputy
 constexpr int kStepsMax = 3;
 constexpr int kEpochsMax = 16;
+constexpr int kNoBound = 255;
 
 // What is broken on purpose, to see that the explorer finds it.
 enum class PlantedBug : uint8_t {
@@ -50,6 +51,9 @@ enum class PlantedBug : uint8_t {
   kAmnesia,               // an acceptor comes back without memory, as the same incarnation
   kFrozenForEver,         // a coordinator does not end what was begun: neither when it takes over
   kUndecidedIgnored,      // nor when a member says that something is undecided
+  kEndlessPatience,       // nobody ever says that patience is over
+  kDeadVoteCounted,       // a new incarnation answers, and its votes count for the dead one
+  kRemovedFrameCounted,   // an op that is to be repeated goes on with the frames of the removed
 };
 
 struct ExplorerOptions {
@@ -65,7 +69,10 @@ struct ExplorerOptions {
   int crashes = 0;  // of members
   int rejoins = 0;  // crashed members that come back as another incarnation
   int coordinator_restarts = 0;
-  int deputies = 0;                  // how often a member begins to act for the coordinator
+  int deputies = 0;  // how often a member begins to act for the coordinator
+  // How often an answer makes a proposer begin a higher ballot: two of them could overtake each
+  // other for ever. At the bound such an answer is lost.
+  int overtakings = kNoBound;
   uint64_t states_max = 50'000'000;  // a run that reaches it did not explore everything
   // One state in so many is continued without further faults, and must come to rest.
   uint64_t continue_one_in = 64;
@@ -135,7 +142,8 @@ class Explorer {
   struct World {
     std::array<Slot, kNodesMax> slots;
     std::array<Acting, kActingMax> acting;
-    uint8_t ballots = 0, crashes = 0, rejoins = 0, restarts = 0, deputies = 0;  // left
+    // Left.
+    uint8_t ballots = 0, crashes = 0, rejoins = 0, restarts = 0, deputies = 0, overtakings = 0;
     // By step and epoch, the nodes that gave their contribution.
     std::array<std::array<uint8_t, kEpochsMax>, kStepsMax> given{};
     // Ghosts: what was decided, and what each life of a node delivered (the epoch, 0 for nothing).
@@ -196,7 +204,11 @@ class Explorer {
   ProposerStep StepOf(Proposer proposer);
   bool Take(World& world, int who, const ProposerStep& step);
   void SendInstalls(World& world, const Proposal& proposal, const View& before);
-  void Prune(World& world) const;
+  // Whether the message can reach the process that runs on its node now.
+  bool Reaches(const Message& message, const World& world) const;
+  const Ballot& PromisedBy(uint32_t membership);
+  bool IsSpent(const World& world, const Message& message);
+  void Prune(World& world);
 
   // Everything that can happen next (membership_explorer_search.cc), and what it does: false if
   // nothing changes.
@@ -251,6 +263,7 @@ class Explorer {
   Interned<Message> messages_;
   absl::flat_hash_map<std::tuple<uint32_t, uint32_t, std::string>, MemberStep> member_steps_;
   absl::flat_hash_map<std::pair<uint32_t, uint32_t>, ProposerStep> proposer_steps_;
+  absl::flat_hash_map<uint32_t, Ballot> promised_;  // by membership
   absl::flat_hash_set<std::array<uint64_t, 2>> visited_;
 };
 

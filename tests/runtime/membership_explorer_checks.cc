@@ -220,6 +220,7 @@ void Explorer::CheckContinuations(const World& world) {
 void Explorer::CheckContinuation(World world, int who, bool break_streams) {
   ++result_.continued;
   world.acting[1 - who].here = false;
+  world.overtakings = kNoBound;
   if (break_streams) BreakStreams(world, who);
   for (int round = 0; round < kContinueRoundsMax && result_.violation.empty(); ++round) {
     if (AtRest(world, who)) return;
@@ -231,6 +232,7 @@ void Explorer::CheckContinuation(World world, int who, bool break_streams) {
     }
     if (!IsQuorum(view, here)) return;
     if (ContinueOnce(world, who)) continue;
+    if (options_.bug == PlantedBug::kEndlessPatience) continue;
     Proposer proposer = ProposerOf(world, who);
     proposer.OnPatienceOver();
     Take(world, who, StepOf(std::move(proposer)));

@@ -39,7 +39,8 @@ void Explorer::Apply(World& world, int node, Membership::InstallResult result,
                                " decides nothing"));
       }
       op.finishing = finish && op.phase == ToyOp::kRunning;
-      repeat = !finish && op.phase == ToyOp::kRunning;
+      repeat = !finish && op.phase == ToyOp::kRunning &&
+               options_.bug != PlantedBug::kRemovedFrameCounted;
     } else if (step >= static_cast<int>(first_step)) {
       if (op.phase == ToyOp::kHeld) {
         Violation(absl::StrCat("op ", step, " was delivered at node ", node, " before view ", epoch,
@@ -107,6 +108,11 @@ bool Explorer::Hold(World& world, int node, int step) {
     }
   }
   if (!possible) return false;
+  const Epoch oldest = memberships_[slot.membership].views().front().epoch;
+  if (!op.finishing && Epoch(op.epoch) < oldest) {
+    Violation(absl::StrCat("op ", step, " counts frames of view ", op.epoch, " at node ", node,
+                           " after view ", oldest.value(), " has ended it"));
+  }
   op.phase = ToyOp::kHeld;
   op.finishing = false;
   world.delivered[node][slot.incarnation - 1][step] = op.epoch;
@@ -118,13 +124,15 @@ bool Explorer::Rejoin(World& world, int node) {
   const bool amnesia = options_.bug == PlantedBug::kAmnesia;
   Slot fresh;
   fresh.incarnation = amnesia ? slot.incarnation : slot.incarnation + 1;
-  Membership membership(NodeId(node), IncarnationOf(node, fresh.incarnation));
+  const bool poses = options_.bug == PlantedBug::kDeadVoteCounted;
+  Membership membership(NodeId(node),
+                        IncarnationOf(node, poses ? slot.incarnation : fresh.incarnation));
   if (amnesia) {
     fresh = slot;
     fresh.alive = true;
-    if (auto installed = memberships_[slot.membership].installed())
-      membership.OnInstall({*installed});
   }
+  const auto& installed = memberships_[slot.membership].installed();
+  if ((amnesia || poses) && installed) membership.OnInstall({*installed});
   slot = fresh;
   SetMembership(slot, membership);
   return true;

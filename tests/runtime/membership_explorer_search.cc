@@ -106,8 +106,9 @@ void Explorer::AppendActions(const World& world, int who, std::vector<Action>* a
   if (!acting.here) return;
   for (int node = 0; node < options_.node_count; ++node) {
     actions->push_back({.kind = Action::kLearn, .node = node, .who = who});
-    // Without a second proposer there is nothing that it did not begin itself.
-    if (options_.deputies == 0) continue;
+    // Without a second proposer there is nothing that it did not begin itself; without a ballot
+    // left it can do nothing about it.
+    if (options_.deputies == 0 || world.ballots == 0) continue;
     actions->push_back({.kind = Action::kHearUndecided, .node = node, .who = who});
   }
   if (world.ballots == 0) return;
@@ -217,8 +218,8 @@ std::array<uint64_t, 2> Explorer::Key(const World& world) {
     AppendBytes(acting.proposer, &key);
     AppendBytes(acting.view, &key);
   }
-  for (uint8_t count :
-       {world.ballots, world.crashes, world.rejoins, world.restarts, world.deputies}) {
+  for (uint8_t count : {world.ballots, world.crashes, world.rejoins, world.restarts, world.deputies,
+                        world.overtakings}) {
     AppendBytes(count, &key);
   }
   AppendBytes(world.given, &key);
