@@ -6,9 +6,13 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "runtime/coordinator.h"
+#include "runtime/hibernation.h"
 
 namespace perigee {
 namespace {
+
+// So long after the last one woke up the others of a hibernating view go on without the rest.
+constexpr absl::Duration kWakeGrace = absl::Seconds(5);
 
 std::string Clock(absl::Time time) {
   return absl::FormatTime("%H:%M:%SZ", time, absl::UTCTimeZone());
@@ -18,11 +22,16 @@ std::string Ago(absl::Time now, absl::Time then) {
   return absl::StrCat(absl::FormatDuration(absl::Trunc(now - then, absl::Seconds(1))), " ago");
 }
 
-// The record of this very incarnation, or null.
+// The record of this very incarnation, or of the life before it that still answers for it; or null.
 const MemberRecord* Find(const ClusterState& state, const Member& member) {
   auto it = state.members.find(member.node);
-  if (it == state.members.end() || it->second.incarnation != member.incarnation) return nullptr;
-  return &it->second;
+  if (it == state.members.end()) return nullptr;
+  return HasLife(*state.view, member.node, it->second.incarnation) ? &it->second : nullptr;
+}
+
+// Whether it has to fall asleep first.
+bool FallsAsleep(const ClusterState& state, const MemberRecord& record) {
+  return HasNextLife(*state.view, record.node, record.incarnation);
 }
 
 bool Present(const MemberRecord* record) {
@@ -36,7 +45,8 @@ std::string Missing(absl::Time now, const ClusterState& state, const Member& mem
   auto it = state.members.find(member.node);
   if (it == state.members.end()) return absl::StrCat(name, " (not heard of)");
   const MemberRecord& record = it->second;
-  if (record.incarnation != member.incarnation) return absl::StrCat(name, " (started again)");
+  if (Find(state, member) == nullptr) return absl::StrCat(name, " (started again)");
+  if (Sleeps(record) && !state.plan.IsDark(member.node, now)) return name + " (asleep)";
   if (record.state == MemberState::kLost) {
     return absl::StrCat(name, " (lost ", Ago(now, record.since), ")");
   }
@@ -111,6 +121,25 @@ std::string LeftTooEarly(const ClusterState& state, const CoordinatorOptions& op
   return "";
 }
 
+bool StaysDark(absl::Time now, const ClusterState& state, NodeId node) {
+  const auto dark = state.plan.CurrentOrNextDark(node, now);
+  return dark && dark->begins <= now && dark->ends > now + kWakeGrace;
+}
+
+// Whether the others of a hibernating view wait for those that should be awake by now, or soon: as
+// long as one after the other comes.
+bool MoreWakeUp(absl::Time now, const ClusterState& state) {
+  absl::Time last = absl::InfinitePast();
+  bool awaited = false;
+  for (const Member& member : state.view->members) {
+    const MemberRecord* record = Find(state, member);
+    if (record == nullptr) continue;
+    if (!Sleeps(*record)) last = std::max(last, record->since);
+    awaited = awaited || (Sleeps(*record) && !StaysDark(now, state, member.node));
+  }
+  return awaited && now < last + kWakeGrace;
+}
+
 ViewDecision RemoveLost(absl::Time now, const ClusterState& state,
                         const CoordinatorOptions& options, const std::string& left_too_early) {
   ViewChange change{.found = false, .planned = false};
@@ -119,16 +148,22 @@ ViewDecision RemoveLost(absl::Time now, const ClusterState& state,
   if (!left_too_early.empty()) reasons.push_back(left_too_early);
   std::vector<std::string> missing;
   std::set<NodeId> present;
+  bool some_sleep = false;
+  bool some_fall_asleep = false;
   for (const Member& member : state.view->members) {
     const MemberRecord* record = Find(state, member);
+    some_sleep = some_sleep || (record != nullptr && Sleeps(*record));
     if (!Present(record)) {
       reasons.push_back(WhyGone(state, member));
       missing.push_back(Missing(now, state, member));
       continue;
     }
     present.insert(member.node);
+    some_fall_asleep = some_fall_asleep || FallsAsleep(state, *record);
     // A joiner that is not active yet has nothing that is worth the wait for its promise.
-    if (member.votes > 0 || record->beat.active) change.members.push_back(member);
+    if (member.votes == 0 && !record->beat.active) continue;
+    change.members.push_back(member);
+    change.members.back().incarnation = record->incarnation;
   }
   const View view = WithoutVotesOf(*state.view, change.counted_out);
   if (!IsQuorum(view, present)) {
@@ -145,6 +180,14 @@ ViewDecision RemoveLost(absl::Time now, const ClusterState& state,
     return {std::nullopt,
             absl::StrCat("at least ", VotersNeeded(options),
                          " members are needed; missing: ", absl::StrJoin(missing, ", "))};
+  }
+  // Where one sleeps, all results of the steps before are everywhere.
+  if (some_sleep && some_fall_asleep) {
+    return {std::nullopt, absl::StrCat("view ", view.epoch.value(), " falls asleep")};
+  }
+  if (state.hibernates && MoreWakeUp(now, state)) {
+    return {std::nullopt, absl::StrCat("view ", view.epoch.value(),
+                                       " wakes up; missing: ", absl::StrJoin(missing, ", "))};
   }
   change.reason = absl::StrJoin(reasons, "; ");
   std::string reason = change.reason;
@@ -183,8 +226,40 @@ bool EarlierViewsInUse(const ClusterState& state) {
   return false;
 }
 
+// All voters go to sleep together where the dark takes so many that the rest cannot go on; one of
+// them must be about to go. Nothing where the plan does not say when that ends.
+std::optional<ViewChange> Hibernation(absl::Time now, const ClusterState& state,
+                                      const CoordinatorOptions& options) {
+  ViewChange change{.found = false, .planned = true};
+  bool somebody_goes = false;
+  for (Member& member : Staying(now, state, options, nullptr)) {
+    const MemberRecord* record = Find(state, member);
+    const auto absence = PlannedAbsence(now, *record, state.plan, options);
+    const bool goes_dark = absence && absence->state == MemberState::kDark;
+    if (member.votes == 0 || record->leaving || (absence && !goes_dark)) continue;
+    somebody_goes = somebody_goes || goes_dark;
+    change.members.push_back(std::move(member));
+  }
+  if (!somebody_goes) return std::nullopt;
+  const size_t needed = VotersNeeded(options);
+  const auto darkness =
+      NextDarkness(change.members, state.plan, now, now + 2 * options.dark_lead, needed);
+  if (!darkness || darkness->ends == absl::InfiniteFuture()) return std::nullopt;
+  // Whole milliseconds, so that it is the same time wherever it is written down.
+  change.wakes =
+      absl::UnixEpoch() + absl::Ceil(darkness->ends - absl::UnixEpoch(), absl::Milliseconds(1));
+  change.members = NextLives(std::move(change.members), state.view->epoch.Next());
+  change.reason = absl::StrCat("all sleep until ", Clock(darkness->ends), ", as fewer than ",
+                               needed, " are lit from ", Clock(darkness->begins));
+  return change;
+}
+
 ViewDecision PlannedChange(absl::Time now, const ClusterState& state,
                            const CoordinatorOptions& options) {
+  if (std::optional<ViewChange> sleep = Hibernation(now, state, options)) {
+    std::string reason = sleep->reason;
+    return {std::move(sleep), std::move(reason)};
+  }
   ViewChange change{.found = false, .planned = true};
   std::vector<std::string> reasons;
   change.members = Staying(now, state, options, &reasons);
@@ -227,6 +302,11 @@ ViewDecision PlannedChange(absl::Time now, const ClusterState& state,
 
 }  // namespace
 
+bool Sleeps(const MemberRecord& record) {
+  return record.state == MemberState::kDark && !record.stream &&
+         record.last_heard == absl::InfinitePast();
+}
+
 std::optional<Absence> PlannedAbsence(absl::Time now, const MemberRecord& record,
                                       const ContactPlan& plan, const CoordinatorOptions& options) {
   if (record.drain_requested && now >= record.drain_at) {
@@ -246,6 +326,9 @@ ViewDecision ComputeView(absl::Time now, const ClusterState& state,
   for (const Member& member : state.view->members)
     missing = missing || !Present(Find(state, member));
   if (missing || !left_too_early.empty()) return RemoveLost(now, state, options, left_too_early);
+  for (const Member& member : state.view->members) {
+    if (FallsAsleep(state, *Find(state, member))) return {};
+  }
   return PlannedChange(now, state, options);
 }
 

@@ -49,8 +49,8 @@ void Fields(Archive& archive, OpDecision& decision) {
 }
 template <typename Archive>
 void Fields(Archive& archive, Proposal& proposal) {
-  auto& [view, planned, decisions, reason] = proposal;
-  archive(view, planned, decisions, reason);
+  auto& [view, planned, wakes, decisions, reason] = proposal;
+  archive(view, planned, wakes, decisions, reason);
 }
 template <typename Archive>
 void Fields(Archive& archive, Register& message) {
@@ -163,6 +163,7 @@ class Writer {
   void Item(bool value) { Word(value); }
   void Item(double value) { Word(std::bit_cast<uint64_t>(value)); }
   void Item(absl::Duration value) { Word(static_cast<uint64_t>(absl::ToInt64Nanoseconds(value))); }
+  void Item(absl::Time value) { Word(static_cast<uint64_t>(absl::ToUnixNanos(value))); }
   void Item(OpId value) { Word(value.value()); }
   void Item(OpDecision::Kind value) { Word(static_cast<uint64_t>(value)); }
   void Item(OpReport::Phase value) { Word(static_cast<uint64_t>(value)); }
@@ -238,6 +239,7 @@ class Reader {
     value = std::isfinite(read) ? read : 0;
   }
   void Item(absl::Duration& value) { value = absl::Nanoseconds(static_cast<int64_t>(Word())); }
+  void Item(absl::Time& value) { value = absl::FromUnixNanos(static_cast<int64_t>(Word())); }
   void Item(OpId& value) { value = OpId(Word()); }
   void Item(OpDecision::Kind& value) {
     bool abort = false;

@@ -38,6 +38,8 @@ struct Proposal {
   // A planned view begins at view.first_step and leaves running ops alone; an unplanned one begins
   // at once, and every op that is not stable is decided.
   bool planned = true;
+  // A hibernating view (hibernation.h): planned, and its members wake up at this time.
+  std::optional<absl::Time> wakes = {};
   std::vector<OpDecision> decisions;
   std::string reason;  // for people: "node 4: no beat for 620ms"
   friend bool operator==(const Proposal&, const Proposal&) = default;

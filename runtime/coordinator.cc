@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "runtime/hibernation.h"
 #include "transport/base/status.h"
 
 namespace perigee {
@@ -40,10 +41,10 @@ void Coordinator::OnMessage(absl::Time now, StreamId stream, const MemberMessage
         if constexpr (std::is_same_v<T, Leave>) OnLeave(now, record, m);
         if constexpr (std::is_same_v<T, Suspect>) OnSuspect(now, record, m);
         if constexpr (std::is_same_v<T, Promise>) {
-          proposer_.OnPromise(record.node, record.incarnation, m);
+          proposer_.OnPromise(record.node, LifeInView(record), m);
         }
         if constexpr (std::is_same_v<T, Accepted>) {
-          proposer_.OnAccepted(record.node, record.incarnation, m);
+          proposer_.OnAccepted(record.node, LifeInView(record), m);
         }
       },
       message);
@@ -98,7 +99,9 @@ std::string Coordinator::Refusal(absl::Time now, StreamId stream, const Register
   if (record.incarnation == message.incarnation || !record.stream || *record.stream == stream)
     return "";
   // A leaver that has nothing left to do may come back before its old stream is seen to close.
-  const bool done = !InView(record) && record.installed.value() > 0;
+  const bool woke = view != nullptr && HasNextLife(*view, record.node, record.incarnation) &&
+                    view->Contains(message.node, message.incarnation);
+  const bool done = woke || (!InView(record) && record.installed.value() > 0);
   if (done || now - record.last_heard >= options_.suspect_after) return "";
   return absl::StrCat("node ", message.node.value(), " is here already as incarnation ",
                       ToString(record.incarnation), " at ", record.address,
@@ -254,6 +257,7 @@ void Coordinator::KeepLinks(absl::Time now, MemberRecord& record) const {
 }
 
 void Coordinator::OnLeave(absl::Time now, MemberRecord& record, const Leave& leave) {
+  if (PutToSleep(now, record)) return;
   record.leaving = true;
   SetState(now, record, MemberState::kDraining, absl::StrCat("leaves: ", leave.reason));
   if (!InView(record)) Detach(record);
@@ -280,7 +284,11 @@ const View* Coordinator::CurrentView() const {
 
 bool Coordinator::InView(const MemberRecord& record) const {
   const View* view = CurrentView();
-  return view != nullptr && view->Contains(record.node, record.incarnation);
+  return view != nullptr && HasLife(*view, record.node, record.incarnation);
+}
+
+Incarnation Coordinator::LifeInView(const MemberRecord& record) const {
+  return InView(record) ? CurrentView()->Find(record.node)->incarnation : record.incarnation;
 }
 
 void Coordinator::SetState(absl::Time now, MemberRecord& record, MemberState state,

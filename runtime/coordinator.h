@@ -83,16 +83,21 @@ struct ViewChange {
   bool planned = true;
   std::vector<Member> members;
   std::string reason;
-  std::set<NodeId> counted_out;  // as in ProposalGoal
+  std::set<NodeId> counted_out;     // as in ProposalGoal
+  std::optional<absl::Time> wakes;  // as in Proposal
 };
 struct ViewDecision {
   std::optional<ViewChange> change;
   std::string reason;  // why, or why not: names who is missing and when the plan brings them back
 };
 
+// The next life of a member in a hibernating view, of which nothing was heard yet.
+bool Sleeps(const MemberRecord& record);
+
 struct ClusterState {
   std::map<NodeId, MemberRecord> members;
   std::optional<View> view;
+  bool hibernates = false;                       // that view; who has not registered sleeps
   absl::Time view_since = absl::InfinitePast();  // when this coordinator learned of it
   // Nodes that planned views took out since the last unplanned one, whose ops may still run; a
   // coordinator that has started again does not know them.
@@ -223,6 +228,7 @@ class Coordinator {
   absl::Time LostAt(const MemberRecord& record) const;
   void WatchMember(absl::Time now, MemberRecord& record);
   void WatchOutsider(absl::Time now, MemberRecord& record, std::vector<NodeId>* gone);
+  bool PutToSleep(absl::Time now, MemberRecord& record);
   void Reconsider(absl::Time now);
   std::optional<ProposalGoal> NextGoal(const ViewDecision& decision);
   void StartProposal(absl::Time now, ProposalGoal goal);
@@ -239,6 +245,8 @@ class Coordinator {
   // The view that counts: the decided one, or the one that is being adopted. Null before the first.
   const View* CurrentView() const;
   bool InView(const MemberRecord& record) const;
+  // The incarnation by which the view knows it: of one that has not fallen asleep yet, the next.
+  Incarnation LifeInView(const MemberRecord& record) const;
   bool SuspectedByQuorum(absl::Time now, const MemberRecord& record) const;
   absl::Duration SilenceLimit() const;
   void SetState(absl::Time now, MemberRecord& record, MemberState state, const std::string& reason);

@@ -107,9 +107,14 @@ void Coordinator::AdoptIfMajority(absl::Time now) {
     record.node = member.node;
     record.incarnation = member.incarnation;
     record.address = member.address;
+    record.since = now;
+    if (proposal.wakes) {
+      record.state = MemberState::kDark;
+      record.reason = "asleep";
+      continue;
+    }
     record.state = member.votes > 0 ? MemberState::kActive : MemberState::kSyncing;
     record.reason = "has not registered again yet";
-    record.since = now;
     record.lost_at = now + SilenceLimit();
   }
   SetView(now, absl::ZeroDuration(), proposal);

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "runtime/coordinator.h"
+#include "runtime/hibernation.h"
 
 namespace perigee {
 namespace {
@@ -140,6 +141,23 @@ void Coordinator::WatchOutsider(absl::Time now, MemberRecord& record, std::vecto
   if (newcomer && out) SetState(now, record, MemberState::kJoining, "waits to be taken in");
 }
 
+// A member that leaves before a hibernating view sleeps: from now on the record is that of its next
+// life.
+bool Coordinator::PutToSleep(absl::Time now, MemberRecord& record) {
+  if (!state_.view || !HasNextLife(*state_.view, record.node, record.incarnation)) return false;
+  Detach(record);
+  const Incarnation next = LifeInView(record);
+  record = MemberRecord{.node = record.node,
+                        .incarnation = next,
+                        .address = record.address,
+                        .state = record.state,
+                        .since = record.since,
+                        .drain_requested = record.drain_requested,
+                        .drain_at = record.drain_at};
+  SetState(now, record, MemberState::kDark, "asleep");
+  return true;
+}
+
 bool Coordinator::SuspectedByQuorum(absl::Time now, const MemberRecord& record) const {
   if (record.suspected_by.empty() || !state_.view) return false;
   std::set<NodeId> reporters;
@@ -155,7 +173,8 @@ std::optional<ProposalGoal> Coordinator::NextGoal(const ViewDecision& decision) 
     return ProposalGoal{.planned = decision.change->planned,
                         .members = decision.change->members,
                         .reason = decision.change->reason,
-                        .counted_out = decision.change->counted_out};
+                        .counted_out = decision.change->counted_out,
+                        .wakes = decision.change->wakes};
   }
   if (busy && (proposer_.goal().only_if_begun || !decision.reason.empty())) return std::nullopt;
   if (busy && !proposer_.binding()) {
@@ -250,6 +269,7 @@ void Coordinator::SetView(absl::Time now, absl::Duration took, const Proposal& p
   AddView(now, took, proposal);
   ++(proposal.planned ? counters_.views_planned : counters_.views_unplanned);
   state_.view = proposal.view;
+  state_.hibernates = proposal.wakes.has_value();
   state_.view_since = now;
   RecordViews();
   ForgetEvictions(proposal.view);

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "runtime/control_codec.h"
+#include "runtime/hibernation.h"
 #include "transport/base/status.h"
 
 namespace perigee {
@@ -14,8 +15,8 @@ constexpr int kBeatsAfterLateness = 2;
 
 }  // namespace
 
-Deputy::Deputy(NodeId self, std::string version, Rng rng)
-    : self_(self), version_(std::move(version)), rng_(rng) {}
+Deputy::Deputy(NodeId self, const Incarnation& incarnation, std::string version, Rng rng)
+    : self_(self), incarnation_(incarnation), version_(std::move(version)), rng_(rng) {}
 
 // ---- What the node knows. ----
 
@@ -61,7 +62,7 @@ void Deputy::Stop() {
 
 bool Deputy::MayAct() const {
   const Member* member = view_ ? view_->Find(self_) : nullptr;
-  return member != nullptr && member->votes > 0;
+  return member != nullptr && member->votes > 0 && HasLife(*view_, self_, incarnation_);
 }
 
 absl::Time Deputy::TurnAt() const {

@@ -42,7 +42,7 @@ class Deputy {
   static constexpr int kAttachedMax = 4;  // deputies that a member answers at one time
   static constexpr size_t kQueueMax = 1 << 20;
 
-  Deputy(NodeId self, std::string version, Rng rng);
+  Deputy(NodeId self, const Incarnation& incarnation, std::string version, Rng rng);
 
   // ---- What the node knows. ----
   void SetPolicy(const ViewPolicy& policy) { policy_ = policy; }
@@ -52,6 +52,8 @@ class Deputy {
   void OnCoordinatorClosed(absl::Time now);
   // The own loop was late: what it did not hear says nothing.
   void OnLate(absl::Time now);
+  // The own node begins with a view that it slept in: the coordinator gets the time to be heard.
+  void OnWake(absl::Time now) { not_before_ = now + policy_.lease; }
   void OnPeerSilent(NodeId peer) { silent_.insert(peer); }
   void OnPeerHeard(NodeId peer) { silent_.erase(peer); }
   // Its session is gone, and what was on its way.
@@ -125,6 +127,7 @@ class Deputy {
   }
 
   NodeId self_;
+  Incarnation incarnation_;
   std::string version_;
   Rng rng_;
   ViewPolicy policy_;

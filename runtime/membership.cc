@@ -1,5 +1,7 @@
 #include "runtime/membership.h"
 
+#include "runtime/hibernation.h"
+
 namespace perigee {
 
 bool IsQuorum(const View& view, const std::set<NodeId>& nodes) {
@@ -21,9 +23,11 @@ View WithoutVotesOf(View view, const std::set<NodeId>& nodes) {
 Membership::Membership(NodeId self, const Incarnation& incarnation)
     : self_(self), incarnation_(incarnation) {}
 
-bool Membership::MayVote(const JobId* job, Epoch epoch) const {
-  return installed_ && (job == nullptr || *job == installed_->view.job) &&
-         epoch == installed_->view.epoch.Next() && installed_->view.Contains(self_, incarnation_);
+bool Membership::MayVote(const JobId* job, Epoch epoch, bool planned) const {
+  if (!installed_ || epoch != installed_->view.epoch.Next()) return false;
+  if (job != nullptr && *job != installed_->view.job) return false;
+  return installed_->view.Contains(self_, incarnation_) ||
+         (!planned && HasNextLife(installed_->view, self_, incarnation_));
 }
 
 Promise Membership::OnPrepare(const Prepare& prepare, const LocalProgress& local) {
@@ -32,7 +36,8 @@ Promise Membership::OnPrepare(const Prepare& prepare, const LocalProgress& local
                   .promised = promised_,
                   .started = local.started,
                   .any_started = local.any_started};
-  if (!MayVote(nullptr, prepare.epoch) || prepare.ballot < promised_) return promise;
+  if (!MayVote(nullptr, prepare.epoch, prepare.planned) || prepare.ballot < promised_)
+    return promise;
   promise.granted = true;
   promised_ = prepare.ballot;
   if (!prepare.planned && !frozen_) {
@@ -54,7 +59,8 @@ Accepted Membership::OnAccept(const Accept& accept, const LocalProgress& local) 
                     .promised = promised_,
                     .started = local.started,
                     .any_started = local.any_started};
-  if (!MayVote(&view.job, view.epoch) || view.previous_digest != Digest(installed_->view)) {
+  if (!MayVote(&view.job, view.epoch, accept.proposal.planned) ||
+      view.previous_digest != Digest(installed_->view)) {
     return accepted;
   }
   if (accept.ballot < promised_) return accepted;
@@ -180,7 +186,10 @@ void AppendFingerprint(const std::vector<OpStatus>& status, std::string* out) {
 
 void AppendFingerprint(const Proposal& proposal, std::string* out) {
   AppendView(proposal.view, out);
-  AppendFingerprint(proposal.planned, out);
+  AppendFingerprint(proposal.planned + 2 * proposal.wakes.has_value(), out);
+  if (proposal.wakes) {
+    AppendFingerprint(static_cast<uint64_t>(absl::ToUnixNanos(*proposal.wakes)), out);
+  }
   AppendFingerprint(proposal.decisions.size(), out);
   for (const OpDecision& decision : proposal.decisions) {
     AppendFingerprint(decision.op.value(), out);

@@ -6,7 +6,9 @@
 //   membership.OnInstall(install)        -> what changed for the engine
 //
 // A promise or an acceptance counts only for the epoch after the installed one, and only from a
-// member of it.
+// member of it. In a hibernating view (hibernation.h) a life that has not fallen asleep answers for
+// its next one, and only about an unplanned view: somebody was lost before all slept. From then on
+// it must not sleep before that is decided (frozen()), so that no vote is given twice.
 //
 // Between the promise for an unplanned view and its decision the member is frozen(): it delivers
 // nothing, makes and forwards no final, and gives the same status to every ballot (membership.md,
@@ -85,7 +87,7 @@ class Membership {
   static constexpr size_t kViewsMax = 1000;
 
  private:
-  bool MayVote(const JobId* job, Epoch epoch) const;
+  bool MayVote(const JobId* job, Epoch epoch, bool planned) const;
 
   NodeId self_;
   Incarnation incarnation_;

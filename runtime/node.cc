@@ -12,10 +12,20 @@ Node::Node(const NodeOptions& options, Rng rng)
     : options_(options),
       endpoint_({.self = options.self, .incarnation = options.incarnation}, rng),
       membership_(options.self, options.incarnation),
-      deputy_(options.self, options.version, rng.Fork()),
+      deputy_(options.self, options.incarnation, options.version, rng.Fork()),
       active_(!options.needs_state) {}
 
 Node::~Node() = default;
+
+void Node::Wake(absl::Time now, const Resumption& resumption) {
+  const View& woken = resumption.proposal.view;
+  PERIGEE_CHECK(view() == nullptr && woken.Contains(options_.self, options_.incarnation));
+  welcome_ = resumption.welcome;
+  Handle(now, resumption.welcome);
+  deputy_.OnWake(now);
+  active_ = true;
+  OnInstall(now, Install{resumption.proposal});
+}
 
 const View* Node::view() const {
   return membership_.installed() ? &membership_.installed()->view : nullptr;
@@ -77,8 +87,11 @@ absl::StatusOr<OpId> Node::Start(absl::Time now, const CollectiveRequest& reques
   const OpId id = OpId::Of(step, index);
   if (leaving_ && step >= view()->first_step) {
     StepDone(now, StepId(view()->first_step.value() - 1));
-    return absl::FailedPreconditionError(absl::StrCat("this member leaves by plan before step ",
-                                                      step.value(), ": ", leaving_reason_));
+    // Before a sleep it waits: where one is lost meanwhile, nobody sleeps and it runs after all.
+    if (out_ || !SleepsBefore(*view())) {
+      return absl::FailedPreconditionError(absl::StrCat("this member leaves by plan before step ",
+                                                        step.value(), ": ", leaving_reason_));
+    }
   }
   RunningOp& running = ops_[id];
   running.request = request;

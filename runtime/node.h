@@ -32,6 +32,7 @@
 #include "collectives/schedule.h"
 #include "runtime/control_message.h"
 #include "runtime/deputy.h"
+#include "runtime/hibernation.h"
 #include "runtime/membership.h"
 #include "runtime/peer_message.h"
 #include "runtime/state_transfer.h"
@@ -90,6 +91,9 @@ struct LeftView {
   bool planned = false;
   bool may_rejoin = true;
   std::string reason;
+  // The job sleeps: keep it, with the state after all steps before that of its view, and begin the
+  // next life with it (Node::Wake) when the view's time to wake has come.
+  std::optional<Resumption> resumption = {};
 };
 struct PlanReceived {
   std::string text;
@@ -123,6 +127,8 @@ class Node {
   static constexpr size_t kOpsWindow = 64;
   // A planned leaver whose last ops do not come to an end goes after this long without progress.
   static constexpr absl::Duration kLeaveLimit = absl::Seconds(5);
+  // How long a member that falls asleep waits for the others to acknowledge what it is done with.
+  static constexpr absl::Duration kTellLimit = absl::Milliseconds(500);
   // How long a session with a planned leaver stays after the last op with it.
   static constexpr absl::Duration kLinger = absl::Seconds(2);
   // A loop that is later than this cannot tell a silent peer from its own absence.
@@ -132,6 +138,10 @@ class Node {
 
   Node(const NodeOptions& options, Rng rng);
   ~Node();
+
+  // The next life of a member that slept: before anything else, with the incarnation that the view
+  // of the resumption has for this node.
+  void Wake(absl::Time now, const Resumption& resumption);
 
   // ---- Requests. ----
   // FailedPrecondition when this incarnation is out, InvalidArgument for a bad request,
@@ -271,6 +281,10 @@ class Node {
   // The coordinator and the members that act for it (node_control.cc).
   void Handle(absl::Time now, const CoordinatorMessage& message);
   Register Registration() const;
+  // Whether this life has to fall asleep before `view`.
+  bool SleepsBefore(const View& view) const {
+    return HasNextLife(view, options_.self, options_.incarnation);
+  }
   void SendToCoordinator(MemberMessage message);
   void SendControl(absl::Time now, MemberMessage message);
   void PumpDeputy(absl::Time now);
@@ -341,6 +355,7 @@ class Node {
   StepId begun_step_;  // the furthest step of which an op began to run
   bool any_begun_ = false;
   std::optional<StepId> steps_done_;
+  std::optional<Welcome> welcome_;    // of the coordinator; who acts for it knows no plan text
   OpId done_floor_;                   // ops up to here were before this member's time
   std::map<NodeId, OpId> peer_done_;  // every op up to this one is finished there
   std::map<std::pair<OpId, NodeId>, CallMessage>

@@ -27,6 +27,7 @@ void Node::OnControlDisconnected(absl::Time now) {
 void Node::OnControl(absl::Time now, const CoordinatorMessage& message) {
   if (out_) return;
   deputy_.OnCoordinatorHeard(now);
+  if (const auto* welcome = std::get_if<Welcome>(&message)) welcome_ = *welcome;
   Handle(now, message);
   PumpDeputy(now);
 }

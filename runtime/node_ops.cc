@@ -42,6 +42,7 @@ void Node::TryBegin(absl::Time now, OpId id) {
   if (barrier && id.step() >= *barrier) return;
   const View* view = membership_.ViewForStep(id.step());
   if (view == nullptr) return;
+  if (SleepsBefore(*view)) return;
   const std::optional<Rank> self = view->RankOf(options_.self);
   if (!self)
     return Deliver(now, id,

@@ -36,6 +36,7 @@ void Node::OnInstall(absl::Time now, const Install& install) {
       return GoOut(now, {.planned = leaving_, .reason = proposal.reason});
     case Membership::InstallResult::kOutPlanned:
       BeginPlannedLeave(now, proposal);
+      if (SleepsBefore(proposal.view)) RepeatFrom(proposal.view.first_step);
       break;
     case Membership::InstallResult::kPlanned:
       RepeatFrom(proposal.view.first_step);
@@ -48,6 +49,9 @@ void Node::OnInstall(absl::Time now, const Install& install) {
                                                   done_floor_.step().value(),
                                                   ", the first one of this member")});
       }
+      // Nobody sleeps after all.
+      leaving_ = false;
+      leave_deadline_ = absl::InfiniteFuture();
       break;
   }
   if (!before) {
@@ -55,7 +59,8 @@ void Node::OnInstall(absl::Time now, const Install& install) {
   }
   ViewChanged changed{.proposal = proposal};
   for (const Member& member : proposal.view.members) {
-    if (!before || !before->view.Contains(member.node, member.incarnation)) {
+    const bool taken_in = proposal.planned && !proposal.wakes;
+    if (taken_in && (!before || !before->view.Contains(member.node, member.incarnation))) {
       changed.newcomers.push_back(member.node);
     }
   }
@@ -123,6 +128,7 @@ void Node::Thaw(absl::Time now) {
 void Node::UpdatePeers(absl::Time now, bool fence) {
   std::map<NodeId, Incarnation> wanted;
   for (const View& view : membership_.views()) {
+    if (SleepsBefore(view)) continue;
     for (const Member& member : view.members) {
       if (member.node != options_.self) wanted[member.node] = member.incarnation;
     }
@@ -171,11 +177,23 @@ void Node::BeginPlannedLeave(absl::Time now, const Proposal& proposal) {
 
 void Node::CheckPlannedLeave(absl::Time now) {
   if (out_ || membership_.frozen()) return;
-  const bool called_all = steps_done_ && steps_done_->Next() >= view()->first_step;
+  const StepId next = steps_done_ ? steps_done_->Next() : done_floor_.step();
+  const bool called_all = next >= view()->first_step;
   // The caller computes; the others wait for what it will call, however long its steps are.
   if (!called_all && DoneThrough() >= last_started_) leave_deadline_ = now + kLeaveLimit;
-  if (now < leave_deadline_ && !(called_all && ops_.empty())) return;
-  GoOut(now, {.planned = true, .reason = leaving_reason_});
+  // What was called for later steps waits; of one that leaves for good it has failed.
+  const bool done =
+      called_all && (ops_.empty() || ops_.begin()->first.step() >= view()->first_step);
+  const bool sleeps = done && SleepsBefore(*view());
+  // Nobody stays to hand the last word on to those that sleep as well.
+  if (sleeps && !all_told()) leave_deadline_ = std::min(leave_deadline_, now + kTellLimit);
+  if (now < leave_deadline_ && !(done && (!sleeps || all_told()))) return;
+  LeftView left{.planned = true, .reason = leaving_reason_};
+  if (sleeps) {
+    left.resumption = {welcome_.value_or(Welcome()), *membership_.installed()};
+    SendToCoordinator(perigee::Leave{"asleep"});
+  }
+  GoOut(now, left);
 }
 
 void Node::GoOut(absl::Time now, const LeftView& left) {

@@ -201,7 +201,8 @@ View Proposer::NextView() const {
 }
 
 Proposal Proposer::PlannedProposal() const {
-  Proposal proposal{.view = NextView(), .planned = true, .reason = goal_.reason};
+  Proposal proposal{
+      .view = NextView(), .planned = true, .wakes = goal_.wakes, .reason = goal_.reason};
   // Not before a view that is decided but has not begun yet.
   StepId first = view_.first_step;
   for (const auto& [node, promise] : promises_) {

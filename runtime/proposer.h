@@ -38,6 +38,7 @@ struct ProposalGoal {
   bool only_if_begun = false;
   // By an operator's force: these are fenced, and the majority is one of the others' votes.
   std::set<NodeId> counted_out = {};
+  std::optional<absl::Time> wakes = {};  // as in Proposal
 };
 
 class Proposer {

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "runtime/hibernation.h"
+
 namespace perigee {
 
 Situation SituationOf(absl::Time now, const Coordinator& coordinator) {
@@ -9,7 +11,7 @@ Situation SituationOf(absl::Time now, const Coordinator& coordinator) {
   Situation situation{.now = now, .waiting_reason = coordinator.waiting_reason()};
   for (const auto& [node, record] : state.members) {
     MemberAccount account{.node = node,
-                          .in_view = state.view && state.view->Contains(node, record.incarnation),
+                          .in_view = state.view && HasLife(*state.view, node, record.incarnation),
                           .connected = record.stream.has_value()};
     if (record.last_heard != absl::InfinitePast()) account.heard_ago = now - record.last_heard;
     if (record.beat_at != absl::InfinitePast()) {

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "runtime/control/convert.h"
+#include "runtime/hibernation.h"
 #include "runtime/version.h"
 
 namespace perigee {
@@ -29,10 +30,8 @@ void Fill(absl::Time now, const MemberRecord& record, const ClusterState& state,
   row->set_node(record.node.value());
   row->set_state(Name(record.state));
   row->set_connected(record.stream.has_value());
-  if (state.view) {
-    const Member* member = state.view->Find(record.node);
-    if (member != nullptr && member->incarnation == record.incarnation)
-      row->set_votes(member->votes);
+  if (state.view && HasLife(*state.view, record.node, record.incarnation)) {
+    row->set_votes(state.view->Find(record.node)->votes);
   }
   row->set_epoch(record.beat.epoch.value());
   row->set_step(record.beat.step.value());

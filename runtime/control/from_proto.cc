@@ -73,6 +73,7 @@ absl::StatusOr<Proposal> FromProto(const proto::Proposal& in) {
   Proposal proposal;
   PERIGEE_ASSIGN_OR_RETURN(proposal.view, FromProto(in.view()));
   proposal.planned = in.planned();
+  if (in.has_wakes_unix_ns()) proposal.wakes = absl::FromUnixNanos(in.wakes_unix_ns());
   proposal.reason = in.reason();
   for (const proto::OpDecision& op : in.decisions()) {
     PERIGEE_RETURN_IF_ERROR(AtMost(op.missing_size(), kMembersMax, "decision.missing"));

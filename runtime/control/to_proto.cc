@@ -76,11 +76,12 @@ proto::OpDecision ToProto(const OpDecision& in) {
 }
 
 proto::Proposal ToProto(const Proposal& in) {
-  const auto& [view, planned, decisions, reason] = in;
+  const auto& [view, planned, wakes, decisions, reason] = in;
   proto::Proposal out;
   *out.mutable_view() = perigee::ToProto(view);
   out.set_planned(planned);
   for (const OpDecision& decision : decisions) *out.add_decisions() = ToProto(decision);
+  if (wakes) out.set_wakes_unix_ns(absl::ToUnixNanos(*wakes));
   out.set_reason(Cut(reason));
   return out;
 }

@@ -82,7 +82,16 @@ void Cluster::StartNode(NodeId id) { RunProcess(id, options_.start_members); }
 
 void Cluster::Restart(NodeId id) {
   Kill(id);
-  RunProcess(id, 0);
+  if (now_ >= WakesAt(id)) RunProcess(id, 0);
+}
+
+// When the sleep of a node is over; of one that does not sleep it is.
+absl::Time Cluster::WakesAt(NodeId id) const {
+  const std::optional<Resumption>& resumption = processes_[id.value()].resumption;
+  if (!resumption) return absl::InfinitePast();
+  const absl::Time wakes = *resumption->proposal.wakes;
+  const auto dark = options_.plan.CurrentOrNextDark(id, wakes);
+  return dark && dark->begins <= wakes ? dark->ends : wakes;
 }
 
 void Cluster::RunProcess(NodeId id, uint32_t start_members) {
@@ -96,6 +105,8 @@ void Cluster::RunProcess(NodeId id, uint32_t start_members) {
   NodeOptions options;
   options.self = id;
   options.incarnation = rng_.NextIncarnation();
+  const std::optional<Resumption> resumption = std::exchange(process.resumption, std::nullopt);
+  if (resumption) options.incarnation = resumption->proposal.view.Find(id)->incarnation;
   options.version = kVersion;
   options.start_members = start_members;
   const ChannelSettings channel =
@@ -107,8 +118,13 @@ void Cluster::RunProcess(NodeId id, uint32_t start_members) {
   process.node = std::make_unique<Node>(options, rng_.Fork());
   process.node->SetPlan(now_, options_.plan);
   process.application = factory_(id, *process.node);
+  if (resumption) process.node->Wake(now_, *resumption);
   queue_.Push(now_, {Event::Kind::kConnect, id, process.serial});
   Service(id);
+}
+
+void Cluster::Wake(NodeId id) {
+  if (processes_[id.value()].resumption) Restart(id);
 }
 
 void Cluster::EndProcess(NodeId id) {
@@ -306,6 +322,11 @@ bool Cluster::ServiceOnce(NodeId id) {
     progressed = true;
   }
   while (auto event = process.node->NextEvent()) {
+    const auto* left = std::get_if<LeftView>(&*event);
+    if (left != nullptr) {
+      process.resumption = left->resumption;
+      if (left->resumption) At(WakesAt(id), [this, id] { Wake(id); });
+    }
     process.application->OnEvent(now_, *event);
     progressed = true;
   }

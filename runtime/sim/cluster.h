@@ -25,6 +25,7 @@
 #include "collectives/device/cpu_reducer.h"
 #include "runtime/control_message.h"
 #include "runtime/coordinator.h"
+#include "runtime/hibernation.h"
 #include "runtime/node.h"
 #include "runtime/sim/datagram_network.h"
 #include "runtime/sim/event_queue.h"
@@ -89,7 +90,7 @@ class Cluster {
   void Kill(NodeId id);       // SIGKILL: the peers hear nothing more, the stream closes
   void PowerOff(NodeId id);   // the machine is gone: the stream does not even close
   // Kill, where it still runs, and a new incarnation that only joins; also for nodes that come
-  // later.
+  // later. One that sleeps wakes up when its view does, and goes on as the life that follows.
   void Restart(NodeId id);
   void Stop(NodeId id);  // SIGSTOP: input piles up and is handled after Continue
   void Continue(NodeId id);
@@ -152,6 +153,8 @@ class Cluster {
     bool stopped = false;
     absl::Time wake_at = absl::InfiniteFuture();
     std::optional<StreamId> stream;
+    // On its disk: what the node went to sleep with.
+    std::optional<Resumption> resumption;
     bool control_down = false;
     std::vector<Event> stopped_input;  // arrived while stopped
     size_t stopped_datagrams = 0;
@@ -181,6 +184,8 @@ class Cluster {
   void HandleNodeWake(const Event& event);
   bool PutAside(const Event& event);
   void RunProcess(NodeId id, uint32_t start_members);
+  absl::Time WakesAt(NodeId id) const;
+  void Wake(NodeId id);
   void EndProcess(NodeId id);
   void Service(NodeId id);
   bool ServiceOnce(NodeId id);

@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "runtime/coordinator.h"
+#include "runtime/hibernation.h"
 #include "transport/base/rng.h"
 
 namespace perigee {
@@ -161,6 +162,87 @@ TEST(ComputeView, KeepsMembersMin) {
   EXPECT_THAT(cluster.Decide().reason, HasSubstr("at least 2 members are needed"));
   cluster[1].state = MemberState::kLost;
   EXPECT_THAT(cluster.Decide().reason, HasSubstr("at least 2 members are needed; missing: node 1"));
+}
+
+// All of these nodes are dark from `begins`, one 50 ms after the other, until `ends`.
+void SetAllDark(Cluster& cluster, std::vector<uint32_t> nodes, absl::Duration begins,
+                absl::Duration ends) {
+  std::vector<DarkInterval> dark;
+  for (uint32_t node : nodes) {
+    dark.push_back({NodeId(node), kNow + begins, kNow + ends});
+    begins += absl::Milliseconds(50);
+  }
+  cluster.state_.plan = ContactPlan::Create({}, std::move(dark)).value();
+}
+
+TEST(ComputeView, WhereAllGoDarkTheyAllSleepAsTheirNextLives) {
+  Cluster cluster;
+  cluster.InView({0, 1, 2});
+  cluster.state_.view->members[2].votes = 0;  // a newcomer without the state
+  cluster[2].beat.active = false;
+  SetAllDark(cluster, {0, 1, 2}, absl::Seconds(2), absl::Seconds(60));
+  const ViewDecision decision = cluster.Decide();
+  ASSERT_TRUE(decision.change.has_value()) << decision.reason;
+  EXPECT_EQ(Nodes(decision), "0 1 planned");
+  EXPECT_EQ(decision.change->wakes, kNow + absl::Seconds(60));
+  EXPECT_EQ(decision.reason, "all sleep until 22:14:20Z, as fewer than 1 are lit from 22:13:22Z");
+  EXPECT_EQ(decision.change->members[1].incarnation, NextLife(Life(1), Epoch(8)));
+
+  // Not yet; not where one stays; not where the plan does not know an end.
+  SetAllDark(cluster, {0, 1, 2}, absl::Seconds(4), absl::Seconds(60));
+  EXPECT_EQ(Nodes(cluster.Decide()), "none");
+  SetAllDark(cluster, {0, 2}, absl::Seconds(2), absl::Seconds(60));
+  EXPECT_EQ(Nodes(cluster.Decide()), "1 planned");
+  EXPECT_FALSE(cluster.Decide().change->wakes.has_value());
+  SetAllDark(cluster, {0, 1, 2}, absl::Seconds(2), absl::InfiniteDuration());
+  EXPECT_EQ(Nodes(cluster.Decide()), "none");
+}
+
+TEST(ComputeView, WhereTooFewStayLitTheySleepToo) {
+  Cluster cluster;
+  cluster.InView({0, 1, 2, 3});
+  cluster.options_.min_members = 3;
+  SetAllDark(cluster, {0, 1}, absl::Seconds(2), absl::Seconds(60));
+  EXPECT_EQ(Nodes(cluster.Decide()), "0 1 2 3 planned");
+  EXPECT_EQ(cluster.Decide().change->wakes, kNow + absl::Seconds(60));
+  // Who is drained sleeps outside.
+  cluster[3].drain_requested = true;
+  EXPECT_EQ(Nodes(cluster.Decide()), "0 1 2 planned");
+}
+
+// View 7 hibernates; nodes 0 to 2 are awake, 3 and 4 have not been heard of.
+Cluster WakingUp() {
+  Cluster cluster;
+  cluster.InView({0, 1, 2, 3, 4});
+  cluster.state_.hibernates = true;
+  for (uint32_t node : {3, 4}) {
+    cluster[node].state = MemberState::kDark;
+    cluster[node].reason = "asleep";
+    cluster[node].stream.reset();
+    cluster[node].last_heard = absl::InfinitePast();
+  }
+  for (uint32_t node : {0, 1, 2}) cluster[node].since = kNow - absl::Seconds(node);
+  return cluster;
+}
+
+TEST(ComputeView, SleepersAreWaitedForAsLongAsOneAfterTheOtherComes) {
+  Cluster cluster = WakingUp();
+  EXPECT_EQ(Nodes(cluster.Decide()), "none");
+  EXPECT_EQ(cluster.Decide().reason, "view 7 wakes up; missing: node 3 (asleep), node 4 (asleep)");
+  for (uint32_t node : {0, 1, 2}) cluster[node].since = kNow - absl::Seconds(6 + node);
+  EXPECT_EQ(Nodes(cluster.Decide()), "0 1 2 unplanned");
+}
+
+TEST(ComputeView, SleepersThatStayDarkAreNotWaitedFor) {
+  Cluster cluster = WakingUp();
+  SetAllDark(cluster, {3, 4}, -absl::Seconds(60), absl::Seconds(60));
+  EXPECT_EQ(Nodes(cluster.Decide()), "0 1 2 unplanned");
+  // But nothing goes without a majority.
+  cluster[2] = cluster[3];
+  cluster[2].node = NodeId(2);
+  cluster[2].incarnation = Life(2);
+  EXPECT_EQ(Nodes(cluster.Decide()), "none");
+  EXPECT_THAT(cluster.Decide().reason, HasSubstr("node 2 (asleep), node 3 (dark until 22:14:20Z)"));
 }
 
 TEST(ComputeView, AdmitsJoinersAndGivesVotesToTheActive) {

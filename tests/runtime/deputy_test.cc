@@ -24,7 +24,7 @@ class DeputyTest : public testing::Test {
       view_.members.push_back({.node = NodeId(i), .incarnation = {9, i + 1}});
     }
     for (uint32_t i = 0; i < kMembers; ++i) {
-      deputies_.emplace_back(NodeId(i), "test", Rng(i));
+      deputies_.emplace_back(NodeId(i), Incarnation{9, i + 1}, "test", Rng(i));
       deputies_[i].SetPolicy(policy_);
       deputies_[i].OnCoordinatorHeard(now_);
       deputies_[i].OnView(now_, view_);

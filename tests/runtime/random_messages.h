@@ -17,6 +17,9 @@ inline Ballot RandomBallot(Rng& rng) {
 
 inline Proposal RandomProposal(Rng& rng) {
   Proposal proposal;
+  if (rng.Bernoulli(0.3)) {
+    proposal.wakes = absl::FromUnixNanos(static_cast<int64_t>(rng.Below(uint64_t{1} << 61)));
+  }
   View& view = proposal.view;
   view.job = rng.NextIncarnation();
   view.epoch = Epoch(rng.Next());

@@ -6,7 +6,6 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "runtime/membership.h"
 #include "runtime/sim/cluster.h"
 #include "tests/runtime/sim/chaos_world.h"
@@ -358,6 +357,8 @@ void Chaos::Count() {
   report_.dealt_again = job_.dealt_again;
   report_.states = job_.states_received;
   for (const auto& [epoch, proposal] : judge_->views()) {
+    report_.hibernations += proposal.wakes ? 1 : 0;
+    report_.woken += proposal.wakes && judge_->last_epoch() >= epoch ? 1 : 0;
     ++(proposal.planned ? report_.views_planned : report_.views_unplanned);
     if (proposal.view.ballot.proposer.value() < world_.nodes) ++report_.views_by_members;
     for (const OpDecision& decision : proposal.decisions) {

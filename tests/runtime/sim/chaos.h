@@ -30,6 +30,8 @@ struct ChaosReport {
   uint64_t states = 0;
   uint64_t views_planned = 0;
   uint64_t views_unplanned = 0;
+  uint64_t hibernations = 0;       // views in which the job slept
+  uint64_t woken = 0;              // of those: somebody was given a result in it, or after it
   uint64_t views_by_members = 0;   // proposed by a member that acted for the coordinator
   uint64_t ops_repeated = 0;       // decisions to abort
   uint64_t ops_redistributed = 0;  // decisions to finish that somebody needed

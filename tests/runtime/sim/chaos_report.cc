@@ -18,7 +18,8 @@ void ChaosReport::Add(const ChaosReport& other) {
       &ChaosReport::dark_intervals, &ChaosReport::coordinator_kills,
       &ChaosReport::links_down,     &ChaosReport::streams_broken,
       &ChaosReport::left_planned,   &ChaosReport::left_unplanned,
-      &ChaosReport::majority_lost,  &ChaosReport::views_by_members};
+      &ChaosReport::majority_lost,  &ChaosReport::views_by_members,
+      &ChaosReport::hibernations,   &ChaosReport::woken};
   for (auto count : kCounts) this->*count += other.*count;
 }
 
@@ -28,13 +29,14 @@ std::string ToString(const ChaosReport& report) {
       ", finished by redistribution ", report.ops_redistributed, ", dealt again ",
       report.dealt_again, ", cancelled ", report.cancelled, ", given up ", report.given_up,
       ", root lost ", report.root_lost, "\nviews planned ", report.views_planned, ", unplanned ",
-      report.views_unplanned, ", by members ", report.views_by_members, ", left planned ",
-      report.left_planned, ", unplanned ", report.left_unplanned, ", states ", report.states,
-      ", majority lost ", report.majority_lost, "\nkills ", report.kills, ", power offs ",
-      report.power_offs, ", restarts ", report.restarts, ", stops ", report.stops, ", drains ",
-      report.drains, ", joins ", report.joins, ", dark intervals ", report.dark_intervals,
-      ", coordinator kills ", report.coordinator_kills, ", links down ", report.links_down,
-      ", streams broken ", report.streams_broken, ", events ", report.events);
+      report.views_unplanned, ", by members ", report.views_by_members, ", hibernations ",
+      report.hibernations, " (woken ", report.woken, ")", ", left planned ", report.left_planned,
+      ", unplanned ", report.left_unplanned, ", states ", report.states, ", majority lost ",
+      report.majority_lost, "\nkills ", report.kills, ", power offs ", report.power_offs,
+      ", restarts ", report.restarts, ", stops ", report.stops, ", drains ", report.drains,
+      ", joins ", report.joins, ", dark intervals ", report.dark_intervals, ", coordinator kills ",
+      report.coordinator_kills, ", links down ", report.links_down, ", streams broken ",
+      report.streams_broken, ", events ", report.events);
 }
 
 std::string EventLines(const Coordinator& coordinator) {

@@ -46,6 +46,15 @@ ContactPlan DrawPlan(const ChaosWorld& world, Rng& rng) {
       begins = ends + absl::Milliseconds(rng.Between(0, 1000));
     }
   }
+  // All at once: the job sleeps.
+  if (dark.empty() && rng.Bernoulli(0.15)) {
+    const absl::Time begins =
+        Cluster::Start() + absl::Seconds(2) + rng.Unit() * world.faults_for / 2;
+    for (uint32_t i = 0; i < world.nodes; ++i) {
+      const absl::Time at = begins + rng.Unit() * absl::Milliseconds(300);
+      dark.push_back({NodeId(i), at, at + absl::Milliseconds(rng.Between(1000, 3000))});
+    }
+  }
   absl::StatusOr<ContactPlan> plan = ContactPlan::Create({}, std::move(dark));
   PERIGEE_CHECK(plan.ok());
   return *std::move(plan);

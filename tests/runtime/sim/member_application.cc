@@ -142,7 +142,8 @@ void MemberApplication::ExchangeState(absl::Time now, const ViewChanged& changed
     return std::find(changed.newcomers.begin(), changed.newcomers.end(), node) !=
            changed.newcomers.end();
   };
-  if (views_.size() == 1 && view.epoch == Epoch(1)) return node_.SetActive(now);
+  const bool has_state = view.epoch == Epoch(1) || changed.proposal.wakes.has_value();
+  if (views_.size() == 1 && has_state) return node_.SetActive(now);
   if (views_.size() == 1) {
     // A newcomer cannot tell who else is new; members with votes have the state.
     for (const Member& member : view.members) {

@@ -152,6 +152,7 @@ void Judge::OnView(NodeId node, const Proposal& proposal) {
 void Judge::OnDelivered(NodeId node, const Incarnation& incarnation, const Call& call,
                         const OpFinished& finished, absl::Span<const uint8_t> result) {
   ++delivery_count_;
+  last_epoch_ = std::max(last_epoch_, finished.epoch);
   log_(absl::StrCat("node ", node.value(), " ends op ", ToString(finished.op), " in epoch ",
                     finished.epoch.value(), ": ", finished.status.ToString()));
   Delivery delivery{.node = node,

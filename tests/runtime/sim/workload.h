@@ -76,6 +76,8 @@ class Judge {
   const std::map<Epoch, Proposal>& views() const { return views_; }
   size_t op_count() const { return deliveries_.size(); }
   uint64_t delivery_count() const { return delivery_count_; }
+  // Of all results that somebody was given.
+  Epoch last_epoch() const { return last_epoch_; }
 
  private:
   struct Delivery {
@@ -98,6 +100,7 @@ class Judge {
   std::set<std::pair<OpId, uint64_t>> right_;
   std::set<Incarnation> left_;
   uint64_t delivery_count_ = 0;
+  Epoch last_epoch_;
   std::vector<std::string> errors_;
   std::function<void(const std::string&)> log_ = [](const std::string&) {};
 };
