@@ -36,7 +36,8 @@ absl::StatusOr<std::unique_ptr<Communicator>> Communicator::Create(
                        .coordinator = options.coordinator,
                        .credentials = std::move(credentials),
                        .insecure = options.insecure,
-                       .emulate = options.emulate};
+                       .emulate = options.emulate,
+                       .resumption = options.resumption};
   Communicator* self = comm.get();
   PERIGEE_ASSIGN_OR_RETURN(
       comm->loop_,

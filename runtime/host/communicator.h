@@ -51,6 +51,8 @@ struct CommunicatorOptions {
   // SetActive.
   bool needs_state = false;
   absl::Duration join_deadline = absl::Seconds(60);
+  // Of the life that fell asleep (LeftView): this one goes on with its view, at its address.
+  std::optional<Resumption> resumption;
   // Where waits that pass their deadline leave a record for `perigeectl explain --records`; without
   // a folder nowhere. A folder that cannot be written to is told with the error of the wait.
   FlightRecorderOptions flight_records;

@@ -37,6 +37,17 @@ uint64_t RandomSeed() {
 absl::StatusOr<std::unique_ptr<NodeLoop>> NodeLoop::Create(NodeLoopOptions options,
                                                            EventFunction on_event,
                                                            ConnectionFunction on_connection) {
+  options.node.incarnation = Rng(RandomSeed()).NextIncarnation();
+  if (options.resumption) {
+    const Member* member = options.resumption->proposal.view.Find(options.node.self);
+    if (member == nullptr) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the view that node ", options.node.self.value(),
+                       " slept in is without it: ", ToString(options.resumption->proposal.view)));
+    }
+    options.node.incarnation = member->incarnation;
+    options.listen = member->address;
+  }
   PERIGEE_ASSIGN_OR_RETURN(std::unique_ptr<PeerNetwork> network,
                            PeerNetwork::Create({.self = options.node.self,
                                                 .listen = options.listen,
@@ -46,7 +57,6 @@ absl::StatusOr<std::unique_ptr<NodeLoop>> NodeLoop::Create(NodeLoopOptions optio
   const int wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   if (wake_fd < 0) return absl::ErrnoToStatus(errno, "eventfd");
   options.node.address = network->address();
-  options.node.incarnation = Rng(RandomSeed()).NextIncarnation();
   return std::unique_ptr<NodeLoop>(new NodeLoop(std::move(options), std::move(network), wake_fd,
                                                 std::move(on_event), std::move(on_connection)));
 }
@@ -96,6 +106,7 @@ NodeLoop::~NodeLoop() {
 }
 
 void NodeLoop::Start() {
+  if (options_.resumption) node_.Wake(Now(), *options_.resumption);
   thread_ = std::thread([this] { Run(); });
   control_.Start();
 }

@@ -38,6 +38,9 @@ struct NodeLoopOptions {
   // node.default_link) with this loss, and dark intervals and closed windows as outages. For one
   // machine without root.
   std::optional<ChannelSettings> emulate;
+  // Goes on where a life before this one fell asleep: under the incarnation, and at the address,
+  // that the view has for the node.
+  std::optional<Resumption> resumption = {};
 };
 
 class NodeLoop {
@@ -52,7 +55,8 @@ class NodeLoop {
   using ControlFunction = std::function<void(absl::Time now, const MemberMessage& message)>;
   using ConnectionFunction = std::function<void(const absl::Status& connection)>;
 
-  // Opens the socket. The errors of UdpSocket::Create.
+  // Opens the socket. The errors of UdpSocket::Create; InvalidArgument where a resumption's view is
+  // without the node.
   static absl::StatusOr<std::unique_ptr<NodeLoop>> Create(NodeLoopOptions options,
                                                           EventFunction on_event,
                                                           ConnectionFunction on_connection);

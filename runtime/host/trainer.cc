@@ -14,10 +14,7 @@ namespace perigee {
 namespace {
 
 constexpr absl::Duration kStateDeadline = absl::Seconds(60);
-constexpr absl::Duration kCloseDeadline = absl::Seconds(2);
 constexpr absl::Duration kLeaveDeadline = absl::Seconds(10);
-// A member that was taken out this close to its dark interval was taken out because of it.
-constexpr absl::Duration kDarkLeadMax = absl::Seconds(30);
 
 }  // namespace
 
@@ -35,67 +32,6 @@ Trainer::Trainer(const TrainerOptions& options, TrainingTask& task, StepFunction
   options_.communicator.needs_state = true;
 }
 
-// ---- One life after another. ----
-
-absl::StatusOr<TrainingResult> Trainer::Run() {
-  absl::Time rejoin_by = absl::InfinitePast();  // the first join is not tried again
-  for (;;) {
-    const absl::StatusOr<Outcome> outcome = RunAsMember();
-    const bool was_member = comm_ != nullptr;
-    EndIncarnation();
-    if (!outcome.ok()) {
-      const bool may_wait =
-          absl::IsUnavailable(outcome.status()) || absl::IsDeadlineExceeded(outcome.status());
-      if (was_member || !may_wait || absl::Now() >= rejoin_by) return outcome.status();
-      on_notice_("waiting", std::string(outcome.status().message()));
-      continue;
-    }
-    if (*outcome == Outcome::kFinished) break;
-    on_notice_(left_->planned ? "left" : "removed", left_->reason);
-    if (!left_->may_rejoin) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("the coordinator does not want this member back: ", left_->reason));
-    }
-    rejoin_by = absl::Now() + options_.rejoin_deadline;
-    if (left_->planned) WaitWhileDark();
-  }
-  return TrainingResult{.digest = StateDigest(), .steps = steps_applied_, .counters = counters_};
-}
-
-absl::StatusOr<Trainer::Outcome> Trainer::RunAsMember() {
-  PERIGEE_RETURN_IF_ERROR(Join());
-  if (left_) return Outcome::kLeft;
-  while (step_.value() < options_.steps) {
-    PERIGEE_ASSIGN_OR_RETURN(const Outcome outcome, RunStep());
-    if (outcome == Outcome::kLeft) return outcome;
-  }
-  PERIGEE_ASSIGN_OR_RETURN(const Outcome outcome, WaitForCommit());
-  if (outcome == Outcome::kLeft) return outcome;
-  // Everybody has every result; what is missing are acknowledgements that nobody waits for.
-  comm_->Close(kCloseDeadline).IgnoreError();
-  return Outcome::kFinished;
-}
-
-void Trainer::EndIncarnation() {
-  if (comm_ == nullptr) return;
-  const SessionCounters last = comm_->counters();
-  counters_.packets_sent += last.packets_sent;
-  counters_.packets_received += last.packets_received;
-  counters_.wire_bytes_sent += last.wire_bytes_sent;
-  counters_.data_bytes_delivered += last.data_bytes_delivered;
-  counters_.packets_lost += last.packets_lost;
-  counters_.segments_retransmitted += last.segments_retransmitted;
-  comm_.reset();
-}
-
-void Trainer::WaitWhileDark() {
-  const absl::Time now = absl::Now();
-  const std::optional<DarkInterval> dark = plan_.CurrentOrNextDark(options_.communicator.node, now);
-  if (!dark || dark->begins - now > kDarkLeadMax) return;
-  on_notice_("dark", absl::StrCat("until ", absl::FormatTime(dark->ends, absl::UTCTimeZone())));
-  absl::SleepFor(dark->ends - now);
-}
-
 // ---- Joining. ----
 
 absl::Status Trainer::Join() {
@@ -105,7 +41,17 @@ absl::Status Trainer::Join() {
   state_received_.reset();
   left_.reset();
   commit_.reset();
-  PERIGEE_ASSIGN_OR_RETURN(comm_, Communicator::Create(options_.communicator));
+  const std::optional<Sleep> sleep = std::exchange(sleep_, std::nullopt);
+  if (sleep) {
+    // From here on there is no way back into that life.
+    if (!options_.state_dir.empty()) PERIGEE_RETURN_IF_ERROR(EndSleep(options_.state_dir, node()));
+    options_.communicator.resumption = sleep->resumption;
+  }
+  woken_ = sleep.has_value();
+  absl::StatusOr<std::unique_ptr<Communicator>> comm = Communicator::Create(options_.communicator);
+  options_.communicator.resumption.reset();
+  PERIGEE_RETURN_IF_ERROR(comm.status());
+  comm_ = *std::move(comm);
   plan_ = comm_->plan();
   std::optional<View> joined;
   while (!joined && !left_) {
@@ -117,6 +63,8 @@ absl::Status Trainer::Join() {
   if (left_) return absl::OkStatus();
   if (joined->epoch == Epoch(1)) {
     step_ = StepId(0);
+  } else if (sleep) {
+    PERIGEE_RETURN_IF_ERROR(UnpackState(sleep->state));
   } else {
     PERIGEE_RETURN_IF_ERROR(FetchState(*joined));
     if (left_) return absl::OkStatus();
@@ -249,6 +197,7 @@ absl::StatusOr<Trainer::Outcome> Trainer::RunStep() {
                    .packets_lost = report_.packets_lost,
                    .packets_repaired = report_.packets_repaired});
   step_ = step_.Next();
+  woken_ = false;
   dealer_.ForgetBefore(step_);
   return Outcome::kFinished;
 }
@@ -307,7 +256,7 @@ absl::StatusOr<Trainer::Outcome> Trainer::ReduceGradient() {
 
 absl::StatusOr<Trainer::Outcome> Trainer::WaitForGradient(OpId op) {
   for (;;) {
-    const absl::StatusOr<OpResult> result = comm_->Wait(op, options_.step_deadline);
+    const absl::StatusOr<OpResult> result = comm_->Wait(op, StepDeadline());
     if (!result.ok()) return LeftOr(result.status());
     if (!result->needs_input_in) {
       report_.epoch = result->epoch;
@@ -349,7 +298,7 @@ absl::Status Trainer::ApplyAndCommit() {
 
 absl::StatusOr<Trainer::Outcome> Trainer::WaitForCommit() {
   if (!commit_) return Outcome::kFinished;
-  const absl::StatusOr<OpResult> result = comm_->Wait(*commit_, options_.step_deadline);
+  const absl::StatusOr<OpResult> result = comm_->Wait(*commit_, StepDeadline());
   commit_.reset();
   if (!result.ok()) return LeftOr(result.status());
   if (commit_out_[0] == ~commit_out_[1]) return Outcome::kFinished;

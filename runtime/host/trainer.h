@@ -24,6 +24,7 @@
 #include "absl/time/time.h"
 #include "collectives/fixed_point.h"
 #include "runtime/host/communicator.h"
+#include "runtime/host/sleep_file.h"
 #include "runtime/host/training_task.h"
 #include "runtime/microbatch_dealer.h"
 
@@ -36,8 +37,12 @@ struct TrainerOptions {
   int scale_bits = 36;  // of the gradient's fixed point; a step that overflows is redone coarser
   // How long a step may stand still before the run fails with an error that says who is waited for.
   absl::Duration step_deadline = absl::Seconds(60);
-  // How long a member that was in the job and fell out or was drained tries to come back.
+  // How long a member that was in the job and fell out or was drained tries to come back, and how
+  // long one that slept with the whole job waits for the others.
   absl::Duration rejoin_deadline = absl::Minutes(10);
+  // Folder where a member leaves what it goes on with when the whole job was dark (sleep_file.h);
+  // empty: only a process that lives on wakes up as itself.
+  std::string state_dir;
 };
 
 struct StepReport {
@@ -100,6 +105,11 @@ class Trainer {
   absl::Status ServeNewcomers();
   CollectiveRequest GradientRequest();
   void WaitWhileDark();
+  // Keeps what the next life begins with. Errors: those of WaitForCommit and WriteSleep.
+  absl::Status FallAsleep();
+  void WaitWhileAsleep();
+  absl::Duration StepDeadline() const;
+  NodeId node() const;
   void EndIncarnation();
   std::vector<uint8_t> PackState();
   absl::Status UnpackState(absl::Span<const uint8_t> bytes);
@@ -119,7 +129,8 @@ class Trainer {
   uint64_t steps_applied_ = 0;
   SessionCounters counters_;  // of earlier incarnations of this run
   ContactPlan plan_;
-  uint32_t flags_ = 0;  // of the last reduction
+  std::optional<Sleep> sleep_;  // that the next life begins with
+  uint32_t flags_ = 0;          // of the last reduction
 
   // Of the present incarnation.
   std::unique_ptr<Communicator> comm_;
@@ -128,6 +139,7 @@ class Trainer {
   std::map<NodeId, std::vector<uint8_t>> states_out_;  // being sent
   std::optional<absl::Status> state_received_;
   std::optional<LeftView> left_;
+  bool woken_ = false;  // and no step was finished since
   std::optional<OpId> commit_;
   uint64_t commit_in_[2] = {};  // {digest, ~digest}: their minima tell the smallest and the largest
   uint64_t commit_out_[2] = {};

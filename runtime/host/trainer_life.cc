@@ -1,0 +1,129 @@
+// A trainer's incarnations, one after the other, and how it sleeps with the whole job.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "runtime/host/trainer.h"
+#include "runtime/orbit/plan_file.h"
+#include "transport/base/status.h"
+
+namespace perigee {
+namespace {
+
+constexpr absl::Duration kCloseDeadline = absl::Seconds(2);
+// A member that was taken out this close to its dark interval was taken out because of it.
+constexpr absl::Duration kDarkLeadMax = absl::Seconds(30);
+
+}  // namespace
+
+absl::StatusOr<TrainingResult> Trainer::Run() {
+  absl::Time rejoin_by = absl::InfinitePast();  // the first join is not tried again
+  if (!options_.state_dir.empty()) {
+    PERIGEE_ASSIGN_OR_RETURN(sleep_, ReadSleep(options_.state_dir, node()));
+  }
+  if (sleep_) {
+    WaitWhileAsleep();
+    rejoin_by = absl::Now() + options_.rejoin_deadline;
+  }
+  for (;;) {
+    absl::StatusOr<Outcome> outcome = RunAsMember();
+    const bool was_member = comm_ != nullptr;
+    if (outcome.ok() && *outcome == Outcome::kLeft && left_->resumption) {
+      const absl::Status asleep = FallAsleep();
+      if (!asleep.ok()) outcome = asleep;
+    }
+    EndIncarnation();
+    if (!outcome.ok()) {
+      const bool may_wait =
+          absl::IsUnavailable(outcome.status()) || absl::IsDeadlineExceeded(outcome.status());
+      if (was_member || !may_wait || absl::Now() >= rejoin_by) return outcome.status();
+      on_notice_("waiting", std::string(outcome.status().message()));
+      continue;
+    }
+    if (*outcome == Outcome::kFinished) break;
+    on_notice_(left_->planned ? "left" : "removed", left_->reason);
+    if (!left_->may_rejoin) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("the coordinator does not want this member back: ", left_->reason));
+    }
+    if (sleep_) {
+      WaitWhileAsleep();
+    } else if (left_->planned) {
+      WaitWhileDark();
+    }
+    rejoin_by = absl::Now() + options_.rejoin_deadline;
+  }
+  return TrainingResult{.digest = StateDigest(), .steps = steps_applied_, .counters = counters_};
+}
+
+absl::StatusOr<Trainer::Outcome> Trainer::RunAsMember() {
+  PERIGEE_RETURN_IF_ERROR(Join());
+  if (left_) return Outcome::kLeft;
+  while (step_.value() < options_.steps) {
+    PERIGEE_ASSIGN_OR_RETURN(const Outcome outcome, RunStep());
+    if (outcome == Outcome::kLeft) return outcome;
+  }
+  PERIGEE_ASSIGN_OR_RETURN(const Outcome outcome, WaitForCommit());
+  if (outcome == Outcome::kLeft) return outcome;
+  // Everybody has every result; what is missing are acknowledgements that nobody waits for.
+  comm_->Close(kCloseDeadline).IgnoreError();
+  return Outcome::kFinished;
+}
+
+void Trainer::EndIncarnation() {
+  if (comm_ == nullptr) return;
+  const SessionCounters last = comm_->counters();
+  counters_.packets_sent += last.packets_sent;
+  counters_.packets_received += last.packets_received;
+  counters_.wire_bytes_sent += last.wire_bytes_sent;
+  counters_.data_bytes_delivered += last.data_bytes_delivered;
+  counters_.packets_lost += last.packets_lost;
+  counters_.segments_retransmitted += last.segments_retransmitted;
+  comm_.reset();
+}
+
+void Trainer::WaitWhileDark() {
+  const absl::Time now = absl::Now();
+  const std::optional<DarkInterval> dark = plan_.CurrentOrNextDark(options_.communicator.node, now);
+  if (!dark || dark->begins - now > kDarkLeadMax) return;
+  on_notice_("dark", absl::StrCat("until ", absl::FormatTime(dark->ends, absl::UTCTimeZone())));
+  absl::SleepFor(dark->ends - now);
+}
+
+// ---- Sleeping with the whole job. ----
+
+NodeId Trainer::node() const { return options_.communicator.node; }
+
+absl::Status Trainer::FallAsleep() {
+  PERIGEE_RETURN_IF_ERROR(WaitForCommit().status());
+  const View& view = left_->resumption->proposal.view;
+  if (step_ != view.first_step) {
+    on_notice_("left", absl::StrCat("at step ", step_.value(), ", where ", ToString(view),
+                                    " sleeps: this member comes back as a newcomer"));
+    return absl::OkStatus();
+  }
+  sleep_ = Sleep{*left_->resumption, PackState()};
+  return options_.state_dir.empty() ? absl::OkStatus()
+                                    : WriteSleep(options_.state_dir, node(), *sleep_);
+}
+
+void Trainer::WaitWhileAsleep() {
+  const Resumption& resumption = sleep_->resumption;
+  absl::Time wakes = *resumption.proposal.wakes;
+  const absl::StatusOr<ContactPlan> plan =
+      ParseContactPlan(resumption.welcome.plan_text, "plan of the coordinator", absl::Now());
+  if (plan.ok()) {
+    const auto dark = plan->CurrentOrNextDark(node(), wakes);
+    if (dark && dark->begins <= wakes) wakes = dark->ends;
+  }
+  on_notice_("asleep", absl::StrCat("until ", absl::FormatTime(wakes, absl::UTCTimeZone())));
+  absl::SleepFor(wakes - absl::Now());
+}
+
+absl::Duration Trainer::StepDeadline() const {
+  return woken_ ? std::max(options_.step_deadline, options_.rejoin_deadline)
+                : options_.step_deadline;
+}
+
+}  // namespace perigee
