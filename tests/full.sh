@@ -61,6 +61,11 @@ churn() {
   done
 }
 
+# The whole job loses its power by plan and wakes up as itself.
+blackout() {
+  build/bin/example-train --faults blackout --nodes 5 --steps 60 --microbatches 10
+}
+
 step "the short run" env -u PERIGEE_FROM PERIGEE_FUZZ_SECONDS=1 tests/run.sh
 step "packages" tests/install_packages.sh build fuzz lint
 find_clang
@@ -72,6 +77,7 @@ step "thread sanitizer build" tsan_build
 step "thread sanitizer tests of the leaves" tsan_tests
 step "$seeds seeds" seed_tests
 step "churn" churn
+step "blackout" blackout
 step "fuzz" fuzz_targets "${PERIGEE_FUZZ_SECONDS:-600}"
 summary
 echo "full.sh: all passed"

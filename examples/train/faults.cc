@@ -30,6 +30,16 @@ Scene Scene::Demo(const TrainOptions& options, absl::Duration length) {
   return scene;
 }
 
+Scene Scene::Blackout(const TrainOptions& options, absl::Duration length) {
+  Scene scene{.power_follows_plan = true};
+  const absl::Duration begins = std::max(absl::Seconds(7), 0.3 * length);
+  for (uint32_t node = 0; node < options.nodes; ++node) {
+    const absl::Duration after = absl::Milliseconds(270) * node / options.nodes;
+    scene.dark.push_back({node, begins + after, begins + after + absl::Seconds(5)});
+  }
+  return scene;
+}
+
 FaultScript::FaultScript(const Scene& scene, const TrainOptions& options)
     : kills_(scene.kills),
       churn_(scene.churn),

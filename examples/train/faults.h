@@ -39,12 +39,16 @@ struct Scene {
     uint64_t at_step = 0;  // SIGKILL when the first member reports this step
   };
   std::vector<Dark> dark;
+  // Members have no power while they are dark: SIGKILL when it begins, started again when it ends.
+  bool power_follows_plan = false;
   std::vector<Kill> kills;
   // SIGKILL and SIGSTOP of random members, and of the coordinator, at random moments by the seed.
   bool churn = false;
 
   // A node that goes dark twice, and another that is killed, spread over a run of about `length`.
   static Scene Demo(const TrainOptions& options, absl::Duration length);
+  // All nodes lose their power within 0.27 s, as the 81 of a cluster in one shadow do.
+  static Scene Blackout(const TrainOptions& options, absl::Duration length);
 };
 
 // What the script decides by.

@@ -29,8 +29,9 @@ struct JobResult {
   bool losses_agree = true;   // all members reported the same loss for every step
   uint32_t kills = 0;         // of members
   std::vector<FaultRecord> faults;
-  uint32_t dark_count = 0;  // how often a member left for a dark interval
-  uint32_t rejoins = 0;     // states that were fetched from a peer
+  uint32_t dark_count = 0;   // how often a member left for a dark interval
+  std::set<uint32_t> slept;  // members that slept with the whole job
+  uint32_t rejoins = 0;      // states that were fetched from a peer
   std::vector<double> step_seconds;
   uint64_t packets_lost = 0;
   uint64_t packets_repaired = 0;
@@ -64,6 +65,7 @@ class JobRun {
   absl::Status Turn();
   absl::Status CheckWorkers();
   absl::Status Restart();
+  void CutPower();
   void Strike(const Fault& fault);
   JobState State() const;
   void Show(const FaultRecord* record);

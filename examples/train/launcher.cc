@@ -67,6 +67,13 @@ absl::StatusOr<absl::Duration> PredictLength(const TrainOptions& options) {
   return static_cast<int64_t>(options.steps) * (compute + allreduce);
 }
 
+std::string Tells(const std::string& faults) {
+  if (faults == "demo") return ", with dark intervals and a kill";
+  if (faults == "churn") return ", with faults at random moments";
+  if (faults == "blackout") return ", dark as a whole for a while";
+  return "";
+}
+
 struct Check {
   std::string what;
   bool holds = false;
@@ -91,6 +98,13 @@ std::vector<Check> Compare(const TrainOptions& options, const Scene& scene, cons
   checks.push_back({"the final parameters are those of the run without faults, bit for bit",
                     AllEqual(clean.digests) && !clean.digests.empty() &&
                         clean.digests.begin()->second == faults.digests.begin()->second});
+  if (scene.power_follows_plan) {
+    checks.push_back(
+        {absl::StrCat("all members slept (", faults.slept.size(), " of ", options.nodes,
+                      ") and woke up with their own state (", faults.rejoins, " fetched one)"),
+         faults.slept.size() == options.nodes && faults.rejoins == 0});
+    return checks;
+  }
   checks.push_back(
       {absl::StrCat("the others went on after every fault (", faults.faults.size(), ")"),
        !faults.faults.empty() &&
@@ -140,6 +154,7 @@ void Fill(Report& report, const TrainOptions& options, const JobResult& faults,
                                : nlohmann::ordered_json(nullptr)}});
   }
   fields["dark"] = faults.dark_count;
+  fields["slept"] = faults.slept;
   fields["rejoins"] = faults.rejoins;
   fields["packets_lost"] = faults.packets_lost;
   fields["packets_repaired"] = faults.packets_repaired;
@@ -190,7 +205,7 @@ absl::Status RunLauncher(const TrainOptions& asked) {
   Report report("example-train", options.seed);
   Display display(options.json_path == "-");
   Scene scene;
-  if (options.faults == "demo") {
+  if (options.faults == "demo" || options.faults == "blackout") {
     PERIGEE_ASSIGN_OR_RETURN(absl::Duration length, PredictLength(options));
     if (length < kSceneLength) {
       options.steps = static_cast<uint64_t>(
@@ -199,14 +214,13 @@ absl::Status RunLauncher(const TrainOptions& asked) {
                                 ": on this machine the scene needs them"));
       length = kSceneLength;
     }
-    scene = Scene::Demo(options, length);
+    scene =
+        options.faults == "demo" ? Scene::Demo(options, length) : Scene::Blackout(options, length);
   }
   scene.churn = options.faults == "churn";
   const std::string job = absl::StrCat(options.nodes, " members, ", options.steps, " steps, ",
                                        options.loss * 100, " % loss");
-  display.Begin(absl::StrCat(job, options.faults == "demo"    ? ", with dark intervals and a kill"
-                                  : options.faults == "churn" ? ", with faults at random moments"
-                                                              : ""));
+  display.Begin(job + Tells(options.faults));
   PERIGEE_ASSIGN_OR_RETURN(const JobResult faults, JobRun(options, scene, display).Run());
   display.End();
   JobResult clean = faults;

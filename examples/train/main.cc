@@ -48,6 +48,10 @@ void AddMemberFlags(CLI::App& app, TrainOptions& options) {
                  "Of --member: folder for what it knows when a step stands still for a minute")
       ->type_name("DIR")
       ->check(CLI::ExistingDirectory);
+  app.add_option("--state-dir", options.state_dir,
+                 "Of --member: folder for what it goes on with when the whole job was dark")
+      ->type_name("DIR")
+      ->check(CLI::ExistingDirectory);
   app.add_flag("--real-links", options.real_links,
                "Of --member: --rate and --delay say what the links can do; nothing is emulated");
 }
@@ -75,11 +79,12 @@ int Main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--seed", options.seed, "Seed of parameters and data order")
       ->capture_default_str();
-  app.add_option("--faults", options.faults,
-                 "demo: two dark intervals and a kill; churn: members and perigeed killed, members "
-                 "stopped, at random moments by the seed; both are compared with a run without; "
-                 "or none")
-      ->check(CLI::IsMember({"demo", "churn", "none"}))
+  app.add_option(
+         "--faults", options.faults,
+         "demo: two dark intervals and a kill; churn: members and perigeed killed, members "
+         "stopped, at random moments by the seed; blackout: all lose their power at once, by "
+         "plan; all are compared with a run without; or none")
+      ->check(CLI::IsMember({"demo", "churn", "blackout", "none"}))
       ->capture_default_str();
   AddRate(app, "--rate", &options.rate_bytes_per_second, "Capacity of each directed link");
   AddTime(app, "--delay", &options.delay, "One-way delay of each link");

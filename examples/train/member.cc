@@ -29,6 +29,7 @@ TrainerOptions OptionsOf(const TrainOptions& options) {
                           .start_members = options.nodes,
                           .listen = options.listen,
                           .default_link = link};
+  trainer.state_dir = options.state_dir;
   trainer.communicator.flight_records.folder = options.flight_records;
   if (!options.real_links) trainer.communicator.emulate = emulate;
   trainer.communicator.on_connection = [was_connected = false](const absl::Status& status) mutable {

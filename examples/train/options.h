@@ -32,6 +32,7 @@ struct TrainOptions {
   std::string listen = "127.0.0.1:0";
   std::string flight_records;  // folder; empty: none are written
   bool real_links = false;     // emulate nothing
+  std::string state_dir;       // folder; empty: nothing outlives the process
 };
 
 }  // namespace perigee
