@@ -40,9 +40,10 @@ struct Encoder {
 
 }  // namespace
 
-FixedPointSum::FixedPointSum(size_t size, const FixedPointSettings& settings)
+FixedPointSum::FixedPointSum(size_t value_count, const FixedPointSettings& settings, Words words)
     : settings_(settings),
-      sum_(size, 0),
+      value_count_(value_count),
+      sum_(value_count + (words == Words::kNone ? 0 : settings.contributions_max), 0),
       contributions_(settings.contributions_max),
       flags_of_(settings.contributions_max, 0) {
   PERIGEE_CHECK(settings.contributions_max >= 1);
@@ -59,7 +60,7 @@ void FixedPointSum::Reset() {
 }
 
 void FixedPointSum::Add(MicrobatchId microbatch, absl::Span<const float> values) {
-  PERIGEE_CHECK(values.size() == sum_.size());
+  PERIGEE_CHECK(values.size() == value_count_);
   PERIGEE_CHECK(microbatch.value() < settings_.contributions_max);
   PERIGEE_CHECK(!contributions_.Contains(microbatch.value()));
   const Encoder encoder(settings_);
@@ -73,8 +74,14 @@ void FixedPointSum::Add(MicrobatchId microbatch, absl::Span<const float> values)
   flags_ |= flags;
 }
 
+void FixedPointSum::SetWord(MicrobatchId microbatch, uint64_t word) {
+  PERIGEE_CHECK(contributions_.Contains(microbatch.value()));
+  PERIGEE_CHECK(sum_.size() > value_count_);
+  sum_[value_count_ + microbatch.value()] = static_cast<int64_t>(word);
+}
+
 void FixedPointSum::Remove(MicrobatchId microbatch, absl::Span<const float> values) {
-  PERIGEE_CHECK(values.size() == sum_.size());
+  PERIGEE_CHECK(values.size() == value_count_);
   PERIGEE_CHECK(contributions_.Contains(microbatch.value()));
   const Encoder encoder(settings_);
   uint32_t flags = 0;
@@ -83,6 +90,7 @@ void FixedPointSum::Remove(MicrobatchId microbatch, absl::Span<const float> valu
                                    static_cast<uint64_t>(encoder.Encode(values[i], flags)));
   }
   contributions_.Remove(microbatch.value());
+  if (sum_.size() > value_count_) sum_[value_count_ + microbatch.value()] = 0;
   flags_of_[microbatch.value()] = 0;
   flags_ = 0;
   for (uint32_t other : flags_of_) flags_ |= other;

@@ -7,6 +7,9 @@
 //   sum.Add(MicrobatchId(3), gradient);           // exact; range and NaN set a flag, never garbage
 //   ... allreduce sum.data() as kI64 sum, with sum.contributions() and sum.flags() ...
 //   Decode(result, settings, divisor, floats);
+//
+// Behind the values there may be one word per contribution, which only its contributor sets: then
+// the sum gathers them all, in the same op (runtime/step_commit.h).
 #pragma once
 
 #include <cstdint>
@@ -38,24 +41,30 @@ class FixedPointSum {
  public:
   static constexpr int kScaleBitsMax = 512;  // |scale_bits|, checked
 
-  FixedPointSum(size_t size, const FixedPointSettings& settings);
+  enum class Words : uint8_t { kNone, kPerContribution };
+
+  FixedPointSum(size_t value_count, const FixedPointSettings& settings, Words words = Words::kNone);
 
   // Empties the sum for a new step.
   void Reset();
-  // Adds one contribution; `values` has size() elements. A microbatch is added at most once
+  // Adds one contribution; `values` has value_count() elements. A microbatch is added at most once
   // (CHECK).
   void Add(MicrobatchId microbatch, absl::Span<const float> values);
-  // Takes it out again, exactly, with its flags; `values` must be the same bits.
+  // The word of a contribution that is in the sum; only with Words::kPerContribution (CHECK).
+  void SetWord(MicrobatchId microbatch, uint64_t word);
+  // Takes it out again, exactly, with its flags and its word; `values` must be the same bits.
   void Remove(MicrobatchId microbatch, absl::Span<const float> values);
 
-  size_t size() const { return sum_.size(); }
+  size_t value_count() const { return value_count_; }
+  size_t size() const { return sum_.size(); }  // values and words
   absl::Span<const int64_t> data() const { return sum_; }
   const ContributionSet& contributions() const { return contributions_; }
   uint32_t flags() const { return flags_; }
 
  private:
   FixedPointSettings settings_;
-  std::vector<int64_t> sum_;
+  size_t value_count_;
+  std::vector<int64_t> sum_;  // the values, then the words by microbatch
   ContributionSet contributions_;
   std::vector<uint32_t> flags_of_;  // by microbatch, so that Remove takes back the flags too
   uint32_t flags_ = 0;

@@ -101,6 +101,34 @@ TEST(FixedPointSum, RemoveIsExactAndTakesBackItsFlags) {
       std::all_of(with.data().begin(), with.data().end(), [](int64_t v) { return v == 0; }));
 }
 
+TEST(FixedPointSum, GathersAWordPerContribution) {
+  const FixedPointSettings settings = {.scale_bits = 20, .contributions_max = 3};
+  constexpr auto kWords = FixedPointSum::Words::kPerContribution;
+  FixedPointSum here(2, settings, kWords), there(2, settings, kWords);
+  EXPECT_EQ(here.size(), 2u + 3u);
+  here.Add(MicrobatchId(0), {1, 2});
+  here.Add(MicrobatchId(2), {3, 4});
+  there.Add(MicrobatchId(1), {5, 6});
+  here.SetWord(MicrobatchId(0), 7);
+  here.SetWord(MicrobatchId(2), ~uint64_t{0});
+  there.SetWord(MicrobatchId(1), uint64_t{1} << 63);
+  std::vector<int64_t> total(here.data().begin(), here.data().end());
+  Reduce({.dtype = DType::kI64,
+          .op = ReduceOp::kSum,
+          .dst = total.data(),
+          .src = there.data().data(),
+          .count = total.size()});
+  EXPECT_EQ(std::vector<int64_t>(total.begin() + 2, total.end()),
+            (std::vector<int64_t>{7, std::numeric_limits<int64_t>::min(), -1}));
+  std::vector<float> values(2);
+  Decode(absl::MakeConstSpan(total).first(here.value_count()), settings, 1, absl::MakeSpan(values));
+  EXPECT_EQ(values, (std::vector<float>{9, 12}));
+  here.Remove(MicrobatchId(2), {3, 4});
+  EXPECT_EQ(here.data()[4], 0);
+  here.Reset();
+  EXPECT_EQ(here.data()[2], 0);
+}
+
 // M contributions at the bound fit in 63 bits, whatever their signs.
 TEST(FixedPointSum, ContributionsAtTheBoundDoNotOverflow) {
   for (uint32_t contributions : {1u, 2u, 3u, 24u, 64u, 65u}) {
@@ -149,6 +177,12 @@ TEST(FixedPointSum, DecodedSumIsAsGoodAsDouble) {
     for (const auto& gradient : gradients) exact += gradient[k];
     EXPECT_NEAR(mean[k], exact / 16, std::abs(exact / 16) * 0x1p-24 + 0x1p-48);
   }
+}
+
+TEST(FixedPointSumDeathTest, OnlyAContributionHasAWord) {
+  FixedPointSum sum(1, {.scale_bits = 10, .contributions_max = 2},
+                    FixedPointSum::Words::kPerContribution);
+  EXPECT_DEATH(sum.SetWord(MicrobatchId(1), 5), "check failed");
 }
 
 TEST(FixedPointSumDeathTest, AMicrobatchIsAddedOnce) {
