@@ -7,14 +7,13 @@
 #include "absl/strings/str_cat.h"
 #include "transport/base/status.h"
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 namespace perigee {
 namespace {
 
 constexpr absl::Duration kStateDeadline = absl::Seconds(60);
 constexpr absl::Duration kLeaveDeadline = absl::Seconds(10);
+// Before the state on its way: the step at whose beginning it holds, and scale_bits.
+constexpr size_t kHeaderBytes = 2 * sizeof(uint64_t);
 
 }  // namespace
 
@@ -25,9 +24,11 @@ Trainer::Trainer(const TrainerOptions& options, TrainingTask& task, StepFunction
       on_step_(std::move(on_step)),
       on_notice_(std::move(on_notice)),
       fixed_point_{.scale_bits = options.scale_bits, .contributions_max = options.microbatches},
-      sum_(std::make_unique<FixedPointSum>(task.GradientSize() + 1, fixed_point_)),
-      reduced_(task.GradientSize() + 1),
+      sum_(MakeSum()),
+      reduced_(sum_->size()),
       gradient_(task.GradientSize() + 1),
+      mean_(task.GradientSize() + 1),
+      state_(task),
       dealer_(options.microbatches) {
   options_.communicator.needs_state = true;
 }
@@ -40,13 +41,9 @@ absl::Status Trainer::Join() {
   states_out_.clear();
   state_received_.reset();
   left_.reset();
-  commit_.reset();
+  state_.DropKept();
   const std::optional<Sleep> sleep = std::exchange(sleep_, std::nullopt);
-  if (sleep) {
-    // From here on there is no way back into that life.
-    if (!options_.state_dir.empty()) PERIGEE_RETURN_IF_ERROR(EndSleep(options_.state_dir, node()));
-    options_.communicator.resumption = sleep->resumption;
-  }
+  if (sleep) PERIGEE_RETURN_IF_ERROR(BeginNextLife(*sleep));
   woken_ = sleep.has_value();
   absl::StatusOr<std::unique_ptr<Communicator>> comm = Communicator::Create(options_.communicator);
   options_.communicator.resumption.reset();
@@ -64,7 +61,7 @@ absl::Status Trainer::Join() {
   if (joined->epoch == Epoch(1)) {
     step_ = StepId(0);
   } else if (sleep) {
-    PERIGEE_RETURN_IF_ERROR(UnpackState(sleep->state));
+    UnpackState(sleep->state);
   } else {
     PERIGEE_RETURN_IF_ERROR(FetchState(*joined));
     if (left_) return absl::OkStatus();
@@ -81,7 +78,7 @@ absl::Status Trainer::FetchState(const View& joined) {
         absl::StrCat(ToString(joined), " has nobody who holds the state"));
   }
   const absl::Time begin = absl::Now();
-  std::vector<uint8_t> bytes(PackState().size());
+  std::vector<uint8_t> bytes(kHeaderBytes + state_.bytes());
   absl::Status status = comm_->ReceiveState(source->node, absl::MakeSpan(bytes));
   while (status.ok() && !left_ && !state_received_) {
     const std::optional<MemberChange> change = comm_->WaitForChange(kStateDeadline);
@@ -95,7 +92,7 @@ absl::Status Trainer::FetchState(const View& joined) {
   }
   if (left_) return absl::OkStatus();
   if (status.ok()) status = *state_received_;
-  if (status.ok()) status = UnpackState(bytes);
+  if (status.ok()) UnpackState(bytes);
   if (status.ok() && step_ != joined.first_step) {
     status =
         absl::InternalError(absl::StrCat("node ", source->node.value(), " sent the state of step ",
@@ -113,6 +110,8 @@ absl::Status Trainer::FetchState(const View& joined) {
 }
 
 absl::Status Trainer::ServeNewcomers() {
+  // After the last step there is nothing left to take part in.
+  if (step_.value() >= options_.steps) return absl::OkStatus();
   for (auto it = joining_.begin(); it != joining_.end();) {
     if (it->first_step > step_) {
       ++it;
@@ -170,176 +169,24 @@ absl::StatusOr<Trainer::Outcome> Trainer::LeftOr(const absl::Status& status) {
   return status;
 }
 
-// ---- A step. ----
-
-absl::StatusOr<Trainer::Outcome> Trainer::RunStep() {
-  const absl::Time begin = absl::Now();
-  report_ = {.step = step_};
-  ReadChanges();
-  if (left_) return Outcome::kLeft;
-  PERIGEE_RETURN_IF_ERROR(ServeNewcomers());
-  sum_->Reset();
-  PERIGEE_ASSIGN_OR_RETURN(const Outcome reduced, ReduceGradient());
-  if (reduced == Outcome::kLeft) return reduced;
-  PERIGEE_ASSIGN_OR_RETURN(const Outcome committed, WaitForCommit());
-  if (committed == Outcome::kLeft) return committed;
-  PERIGEE_RETURN_IF_ERROR(ApplyAndCommit());
-  const SessionCounters counters = comm_->counters();
-  report_.packets_lost = counters.packets_lost;
-  report_.packets_repaired = counters.segments_retransmitted;
-  report_.bytes = reduced_.size() * sizeof(int64_t);
-  report_.total = absl::Now() - begin;
-  on_step_(report_);
-  comm_->SetStats({.training_loss = report_.loss,
-                   .allreduce_seconds = absl::ToDoubleSeconds(report_.allreduce),
-                   .goodput_bps = 8.0 * static_cast<double>(report_.bytes) /
-                                  absl::ToDoubleSeconds(report_.allreduce),
-                   .packets_lost = report_.packets_lost,
-                   .packets_repaired = report_.packets_repaired});
-  step_ = step_.Next();
-  woken_ = false;
-  dealer_.ForgetBefore(step_);
-  return Outcome::kFinished;
-}
-
-absl::Status Trainer::ComputeMine() {
-  const absl::Time begin = absl::Now();
-  const std::vector<MicrobatchId> mine = dealer_.For(step_).Of(options_.communicator.node);
-  uint32_t kept = 0;
-  for (MicrobatchId m : mine) kept += sum_->contributions().Contains(m.value()) ? 1 : 0;
-  if (kept != sum_->contributions().Count()) sum_->Reset();  // the step was dealt anew
-  const size_t size = task_.GradientSize();
-  for (MicrobatchId m : mine) {
-    if (sum_->contributions().Contains(m.value())) continue;
-    PERIGEE_ASSIGN_OR_RETURN(
-        const double loss, task_.ComputeGradient(step_, m, absl::MakeSpan(gradient_).first(size)));
-    gradient_[size] = static_cast<float>(loss);
-    sum_->Add(m, gradient_);
-    ++report_.computed;
-  }
-  report_.compute += absl::Now() - begin;
-  return absl::OkStatus();
-}
-
-CollectiveRequest Trainer::GradientRequest() {
-  return {.input = {sum_->data().data(), sum_->size(), DType::kI64},
-          .output = {reduced_.data(), reduced_.size(), DType::kI64},
-          .step = step_,
-          .contributions = sum_->contributions(),
-          .flags = sum_->flags(),
-          .policy = FailurePolicy::kFullSet,
-          .dealt_in = dealer_.For(step_).epoch};
-}
-
-absl::StatusOr<Trainer::Outcome> Trainer::ReduceGradient() {
-  for (;;) {
-    PERIGEE_RETURN_IF_ERROR(ComputeMine());
-    const absl::Time begin = absl::Now();
-    const absl::StatusOr<OpId> op = comm_->Start(GradientRequest());
-    if (!op.ok()) return LeftOr(op.status());
-    const absl::Duration computed_before = report_.compute;
-    absl::StatusOr<Outcome> outcome = WaitForGradient(*op);
-    if (!outcome.ok() || *outcome == Outcome::kLeft) return outcome;
-    report_.allreduce = absl::Now() - begin - (report_.compute - computed_before);
-    if ((flags_ & kFlagNan) != 0) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          "step ", step_.value(), ": a gradient is not a number: lower the learning rate"));
-    }
-    if ((flags_ & kFlagRange) == 0) return outcome;
-    fixed_point_ = CoarserScale(fixed_point_);
-    sum_ = std::make_unique<FixedPointSum>(reduced_.size(), fixed_point_);
-    on_notice_("scale",
-               absl::StrCat("step ", step_.value(), " overflows the fixed point: again with ",
-                            fixed_point_.scale_bits, " fraction bits"));
-  }
-}
-
-absl::StatusOr<Trainer::Outcome> Trainer::WaitForGradient(OpId op) {
-  for (;;) {
-    const absl::StatusOr<OpResult> result = comm_->Wait(op, StepDeadline());
-    if (!result.ok()) return LeftOr(result.status());
-    if (!result->needs_input_in) {
-      report_.epoch = result->epoch;
-      report_.contributions = result->contributions.Count();
-      flags_ = result->flags;
-      break;
-    }
-    ReadChanges();
-    if (left_) return Outcome::kLeft;
-    PERIGEE_RETURN_IF_ERROR(ServeNewcomers());
-    PERIGEE_RETURN_IF_ERROR(ComputeMine());
-    const absl::Status status = comm_->Resume(op, GradientRequest());
-    if (!status.ok()) return LeftOr(status);
-  }
-  if (const View* view = dealer_.ViewFor(step_))
-    report_.members = static_cast<uint32_t>(view->size());
-  return Outcome::kFinished;
-}
-
-absl::Status Trainer::ApplyAndCommit() {
-  const double divisor = options_.microbatches;
-  Decode(reduced_, fixed_point_, divisor, absl::MakeSpan(gradient_));
-  report_.loss = gradient_.back();
-  PERIGEE_RETURN_IF_ERROR(
-      task_.Apply(step_, absl::MakeConstSpan(gradient_).first(task_.GradientSize())));
-  ++steps_applied_;
-  commit_in_[0] = StateDigest();
-  commit_in_[1] = ~commit_in_[0];
-  const absl::StatusOr<OpId> commit = comm_->Start({.reduce_op = ReduceOp::kMin,
-                                                    .input = {commit_in_, 2, DType::kU64},
-                                                    .output = {commit_out_, 2, DType::kU64},
-                                                    .step = step_});
-  // Out of the view: the next step finds out. Everything else is an error.
-  if (!commit.ok() && !absl::IsFailedPrecondition(commit.status())) return commit.status();
-  if (commit.ok()) commit_ = *commit;
-  comm_->StepDone(step_);
-  return absl::OkStatus();
-}
-
-absl::StatusOr<Trainer::Outcome> Trainer::WaitForCommit() {
-  if (!commit_) return Outcome::kFinished;
-  const absl::StatusOr<OpResult> result = comm_->Wait(*commit_, StepDeadline());
-  commit_.reset();
-  if (!result.ok()) return LeftOr(result.status());
-  if (commit_out_[0] == ~commit_out_[1]) return Outcome::kFinished;
-  return absl::InternalError(absl::StrCat(
-      "the members' states differ after step ", step_.value(), ": digests from ",
-      absl::Hex(commit_out_[0]), " to ", absl::Hex(~commit_out_[1]), ", here ",
-      absl::Hex(commit_in_[0]), ": the task does not compute the same bits everywhere"));
-}
-
 // ---- State. ----
 
-std::vector<uint8_t> Trainer::PackState() {
+std::vector<uint8_t> Trainer::PackState() const {
   const uint64_t header[2] = {step_.value(), static_cast<uint64_t>(fixed_point_.scale_bits)};
-  std::vector<uint8_t> bytes(sizeof(header));
-  std::memcpy(bytes.data(), header, sizeof(header));
-  for (absl::Span<const uint8_t> part : task_.MutableState()) {
-    bytes.insert(bytes.end(), part.begin(), part.end());
-  }
+  static_assert(sizeof(header) == kHeaderBytes);
+  std::vector<uint8_t> bytes(kHeaderBytes);
+  std::memcpy(bytes.data(), header, kHeaderBytes);
+  state_.AppendTo(bytes);
   return bytes;
 }
 
-absl::Status Trainer::UnpackState(absl::Span<const uint8_t> bytes) {
+void Trainer::UnpackState(absl::Span<const uint8_t> bytes) {
   uint64_t header[2];
-  std::memcpy(header, bytes.data(), sizeof(header));
+  std::memcpy(header, bytes.data(), kHeaderBytes);
   step_ = StepId(header[0]);
   fixed_point_.scale_bits = static_cast<int>(header[1]);
-  sum_ = std::make_unique<FixedPointSum>(reduced_.size(), fixed_point_);
-  bytes.remove_prefix(sizeof(header));
-  for (absl::Span<uint8_t> part : task_.MutableState()) {
-    std::memcpy(part.data(), bytes.data(), part.size());
-    bytes.remove_prefix(part.size());
-  }
-  return absl::OkStatus();
-}
-
-uint64_t Trainer::StateDigest() {
-  uint64_t digest = 0;
-  for (absl::Span<const uint8_t> part : task_.MutableState()) {
-    digest = XXH3_64bits_withSeed(part.data(), part.size(), digest);
-  }
-  return digest;
+  sum_ = MakeSum();
+  state_.Overwrite(bytes.subspan(kHeaderBytes));
 }
 
 }  // namespace perigee

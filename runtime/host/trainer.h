@@ -1,6 +1,6 @@
 // Data-parallel training that loses no step and no sample: the members of a view compute the
-// microbatches of a step, the sum goes through one fixed-point allreduce, everyone applies it, and
-// a small commit op compares the states.
+// microbatches of a step, the sum goes through one fixed-point allreduce, and everyone applies it.
+// The digests of the states come with the sum (runtime/step_commit.h).
 //
 //   Trainer trainer(options, task, on_step);
 //   PERIGEE_ASSIGN_OR_RETURN(TrainingResult result, trainer.Run());
@@ -9,6 +9,15 @@
 // back, is drained and taken back, is removed by mistake and rejoins; others die, and it takes over
 // their microbatches. The final parameters are the same bits as those of a run in which nothing
 // happened (training.md).
+//
+// The same bits also where a memory or an arithmetic unit fails once. No sum is applied before all
+// that went into it is known to come from equal states. Where they differ, everybody goes back to
+// the version before, which is kept until then, applies the same gradient again, and repeats the
+// step. Covered: bits that flip in the live state, before or while gradients are computed from it,
+// and whatever Apply gets wrong. A member that differs again is given up where the majority agrees:
+// it comes back with a fetched state, or not at all when that happens again soon. Not covered: what
+// is the same on all members, and a gradient that is wrong although the state that it was computed
+// from is right.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +35,9 @@
 #include "runtime/host/communicator.h"
 #include "runtime/host/sleep_file.h"
 #include "runtime/host/training_task.h"
+#include "runtime/host/versioned_state.h"
 #include "runtime/microbatch_dealer.h"
+#include "runtime/step_commit.h"
 
 namespace perigee {
 
@@ -60,12 +71,13 @@ struct StepReport {
   absl::Duration total;
 };
 
-// What an operator would like to read in a log, one line each.
+// What an operator would like to read in a log, one line each. Of the states: "differs" (who has
+// what, at every member) and "corrupt" (of the member that gives itself up).
 using NoticeFunction = std::function<void(const std::string& kind, const std::string& text)>;
 using StepFunction = std::function<void(const StepReport&)>;
 
 struct TrainingResult {
-  uint64_t digest = 0;  // of the final state, compared with that of all members
+  uint64_t digest = 0;  // of the final state, the same as that of all members
   uint64_t steps = 0;   // applied here (a member that was away applied fewer than the job)
   SessionCounters counters;
 };
@@ -76,9 +88,14 @@ class Trainer {
   Trainer(const TrainerOptions& options, TrainingTask& task, StepFunction on_step,
           NoticeFunction on_notice);
 
-  // Runs to the last step. Errors: those of the task; Internal when the members' states differ;
-  // DeadlineExceeded past step_deadline; FailedPrecondition when the coordinator does not want this
-  // member back.
+  // How often a member may give itself up because of its state, and how many steps later that is
+  // forgotten.
+  static constexpr int kGivenUpMax = 2;
+  static constexpr uint64_t kTrustedAfter = 1000;
+
+  // Runs to the last step. Errors: those of the task; Internal when the members' states differ and
+  // nobody can tell who is right, or it is this member again and again; DeadlineExceeded past
+  // step_deadline; FailedPrecondition when the coordinator does not want this member back.
   absl::StatusOr<TrainingResult> Run();
 
  private:
@@ -88,49 +105,69 @@ class Trainer {
     NodeId node;
   };
   enum class Outcome : uint8_t { kFinished, kLeft };
+  // For peers that wait for something of this member, which is about to end.
+  static constexpr absl::Duration kCloseDeadline = absl::Seconds(2);
 
-  // One incarnation, from joining to the end of the job or of the membership.
+  // One incarnation, from joining to the end of the job or of the membership (trainer_life.cc).
   absl::StatusOr<Outcome> RunAsMember();
+  void WaitWhileDark();
+  // Keeps what the next life begins with. The errors of WriteSleep.
+  absl::Status FallAsleep();
+  void WaitWhileAsleep();
+  absl::Status BeginNextLife(const Sleep& sleep);
+  absl::Duration StepDeadline() const;
+  NodeId node() const { return options_.communicator.node; }
   absl::Status Join();
   absl::Status FetchState(const View& joined);
-  absl::StatusOr<Outcome> RunStep();
-  absl::Status ComputeMine();
-  absl::StatusOr<Outcome> ReduceGradient();
-  absl::StatusOr<Outcome> WaitForGradient(OpId op);
-  absl::StatusOr<Outcome> WaitForCommit();
-  absl::Status ApplyAndCommit();
   absl::StatusOr<Outcome> LeftOr(const absl::Status& status);
   void ReadChanges();
   void OnChange(const MemberChange& change);
   absl::Status ServeNewcomers();
-  CollectiveRequest GradientRequest();
-  void WaitWhileDark();
-  // Keeps what the next life begins with. Errors: those of WaitForCommit and WriteSleep.
-  absl::Status FallAsleep();
-  void WaitWhileAsleep();
-  absl::Duration StepDeadline() const;
-  NodeId node() const;
   void EndIncarnation();
-  std::vector<uint8_t> PackState();
-  absl::Status UnpackState(absl::Span<const uint8_t> bytes);
-  uint64_t StateDigest();
+  std::vector<uint8_t> PackState() const;
+  void UnpackState(absl::Span<const uint8_t> bytes);
+
+  // A step, and its commit (trainer_step.cc).
+  absl::StatusOr<Outcome> RunStep();
+  absl::StatusOr<Outcome> CommitLast();
+  StepId OpStep() const;
+  std::unique_ptr<FixedPointSum> MakeSum() const;
+  absl::Status ComputeMine();
+  absl::Status AddMine();
+  absl::Status Add(MicrobatchId microbatch);
+  absl::StatusOr<Outcome> Reduce();
+  absl::StatusOr<Outcome> WaitForSum(OpId op);
+  CollectiveRequest SumRequest();
+  absl::StatusOr<bool> Overflowed();
+  absl::Status ApplyMean();
+  absl::StatusOr<bool> ApplyAgain();
+  StepVerdict Verdict();
+  absl::StatusOr<Outcome> OnDiffering(const StepVerdict& verdict, int results);
+  absl::StatusOr<Outcome> FollowOthers(const StepVerdict& verdict);
+  absl::StatusOr<Outcome> GiveUp(const std::string& why);
+  std::string AfterStep() const;
 
   TrainerOptions options_;
   TrainingTask& task_;
   StepFunction on_step_;
   NoticeFunction on_notice_;
 
+  StepId step_;
   FixedPointSettings fixed_point_;
   std::unique_ptr<FixedPointSum> sum_;
   std::vector<int64_t> reduced_;
   std::vector<float> gradient_;  // of one microbatch, and its loss behind it
+  std::vector<float> mean_;      // as it was applied last; kept to apply it again
+  VersionedState state_;
+  uint64_t digest_ = 0;  // of the state that this member's part of the sum was computed from
   StepReport report_;
-  StepId step_;
   uint64_t steps_applied_ = 0;
   SessionCounters counters_;  // of earlier incarnations of this run
   ContactPlan plan_;
   std::optional<Sleep> sleep_;  // that the next life begins with
   uint32_t flags_ = 0;          // of the last reduction
+  int given_up_ = 0;            // since steps were applied in peace
+  uint64_t given_up_at_ = 0;    // steps_applied_ then
 
   // Of the present incarnation.
   std::unique_ptr<Communicator> comm_;
@@ -140,9 +177,6 @@ class Trainer {
   std::optional<absl::Status> state_received_;
   std::optional<LeftView> left_;
   bool woken_ = false;  // and no step was finished since
-  std::optional<OpId> commit_;
-  uint64_t commit_in_[2] = {};  // {digest, ~digest}: their minima tell the smallest and the largest
-  uint64_t commit_out_[2] = {};
 };
 
 }  // namespace perigee

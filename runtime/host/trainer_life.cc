@@ -11,7 +11,6 @@
 namespace perigee {
 namespace {
 
-constexpr absl::Duration kCloseDeadline = absl::Seconds(2);
 // A member that was taken out this close to its dark interval was taken out because of it.
 constexpr absl::Duration kDarkLeadMax = absl::Seconds(30);
 
@@ -54,7 +53,7 @@ absl::StatusOr<TrainingResult> Trainer::Run() {
     }
     rejoin_by = absl::Now() + options_.rejoin_deadline;
   }
-  return TrainingResult{.digest = StateDigest(), .steps = steps_applied_, .counters = counters_};
+  return TrainingResult{.digest = state_.Digest(), .steps = steps_applied_, .counters = counters_};
 }
 
 absl::StatusOr<Trainer::Outcome> Trainer::RunAsMember() {
@@ -64,7 +63,7 @@ absl::StatusOr<Trainer::Outcome> Trainer::RunAsMember() {
     PERIGEE_ASSIGN_OR_RETURN(const Outcome outcome, RunStep());
     if (outcome == Outcome::kLeft) return outcome;
   }
-  PERIGEE_ASSIGN_OR_RETURN(const Outcome outcome, WaitForCommit());
+  PERIGEE_ASSIGN_OR_RETURN(const Outcome outcome, CommitLast());
   if (outcome == Outcome::kLeft) return outcome;
   // Everybody has every result; what is missing are acknowledgements that nobody waits for.
   comm_->Close(kCloseDeadline).IgnoreError();
@@ -93,10 +92,7 @@ void Trainer::WaitWhileDark() {
 
 // ---- Sleeping with the whole job. ----
 
-NodeId Trainer::node() const { return options_.communicator.node; }
-
 absl::Status Trainer::FallAsleep() {
-  PERIGEE_RETURN_IF_ERROR(WaitForCommit().status());
   const View& view = left_->resumption->proposal.view;
   if (step_ != view.first_step) {
     on_notice_("left", absl::StrCat("at step ", step_.value(), ", where ", ToString(view),
@@ -106,6 +102,17 @@ absl::Status Trainer::FallAsleep() {
   sleep_ = Sleep{*left_->resumption, PackState()};
   return options_.state_dir.empty() ? absl::OkStatus()
                                     : WriteSleep(options_.state_dir, node(), *sleep_);
+}
+
+absl::Status Trainer::BeginNextLife(const Sleep& sleep) {
+  if (sleep.state.size() != PackState().size()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        SleepPath(options_.state_dir, node()), ": a state of ", sleep.state.size(), " bytes, not ",
+        PackState().size(), ": of another task? Remove it to join as a newcomer"));
+  }
+  options_.communicator.resumption = sleep.resumption;
+  // From here on there is no way back into that life.
+  return options_.state_dir.empty() ? absl::OkStatus() : EndSleep(options_.state_dir, node());
 }
 
 void Trainer::WaitWhileAsleep() {

@@ -31,6 +31,8 @@ class TrainingTask {
                                                  absl::Span<float> gradient) = 0;
 
   // Applies the mean gradient over all microbatches of `step`: the state becomes that of step + 1.
+  // Called again for the same step after the state was overwritten with the one before it, when the
+  // members' states differ: nothing may be remembered outside of MutableState().
   virtual absl::Status Apply(StepId step, absl::Span<const float> gradient) = 0;
 
   // The whole state (parameters, optimizer moments) as byte spans in a fixed order and of fixed
