@@ -139,6 +139,7 @@ void Node::UpdatePeers(absl::Time now, bool fence) {
     peer_done_.erase(node);
     silent_.erase(node);
     link_samples_.erase(node);
+    state_transfer_.Forget(endpoint_, node);
     // Another incarnation takes the session's place at once.
     if (fence || it != wanted.end()) {
       endpoint_.RemovePeer(node);

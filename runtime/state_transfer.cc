@@ -92,11 +92,16 @@ std::optional<absl::Status> StateTransfer::OnDelivered(NodeId from, const Transf
   return absl::OkStatus();
 }
 
+void StateTransfer::Forget(Endpoint& endpoint, NodeId to) {
+  auto it = outgoing_.find(to);
+  if (it == outgoing_.end()) return;
+  const Outgoing& out = it->second;
+  for (size_t i = 0; i < out.digests.size(); ++i) endpoint.CancelSend(to, KeyOf(out.epoch, i));
+  outgoing_.erase(it);
+}
+
 void StateTransfer::Clear(Endpoint& endpoint) {
-  for (const auto& [to, out] : outgoing_) {
-    for (size_t i = 0; i < out.digests.size(); ++i) endpoint.CancelSend(to, KeyOf(out.epoch, i));
-  }
-  outgoing_.clear();
+  while (!outgoing_.empty()) Forget(endpoint, outgoing_.begin()->first);
   if (!incoming_) return;
   for (size_t i = 0; i < incoming_->digests.size(); ++i) {
     endpoint.CancelReceive(incoming_->from, KeyOf(incoming_->epoch, i));

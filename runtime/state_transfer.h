@@ -25,7 +25,7 @@ class StateTransfer {
   static constexpr size_t kChunkBytes = 1 << 20;
 
   // Both ends know the size (the program and its model are the same). `bytes` stays valid until
-  // Finished or Clear.
+  // Finished, Forget or Clear.
   absl::Status Send(absl::Time now, Endpoint& endpoint, Epoch epoch, NodeId to,
                     absl::Span<const uint8_t> bytes);
   absl::Status Receive(absl::Time now, Endpoint& endpoint, Epoch epoch, NodeId from,
@@ -35,6 +35,8 @@ class StateTransfer {
   bool OnSent(NodeId to, const TransferKey& key);
   // A status when the whole state is here: OK, or DataLoss naming the chunk and the peer.
   std::optional<absl::Status> OnDelivered(NodeId from, const TransferKey& key);
+  // Gives up what is on its way to `to`, which is gone; its next life may be sent the state anew.
+  void Forget(Endpoint& endpoint, NodeId to);
   // Gives everything up; the memory of the transfers is free on return.
   void Clear(Endpoint& endpoint);
 
