@@ -13,8 +13,8 @@
 #include <variant>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "runtime/control/member_stream.h"
+#include "runtime/control/steady_clock.h"
 #include "transport/base/rng.h"
 #include "transport/base/status.h"
 
@@ -58,6 +58,7 @@ struct ControlClient::State : std::enable_shared_from_this<ControlClient::State>
 
   const Options options;
   const Callbacks callbacks;
+  const SteadyClock clock;
 
   // The client's thread only.
   Rng rng;
@@ -130,7 +131,7 @@ void ControlClient::Start() {
 void ControlClient::Stop(absl::Duration deadline) {
   {
     std::lock_guard lock(state_->mutex);
-    const absl::Time stop_by = absl::Now() + deadline;
+    const absl::Time stop_by = state_->clock.Now() + deadline;
     state_->stop_by = std::min(stop_by, state_->stop_by.value_or(absl::InfiniteFuture()));
     state_->woken = true;
   }
@@ -170,7 +171,7 @@ void ControlClient::State::Attempt() {
   stream = MemberStream::Start(options, ++attempt, [self = shared_from_this()](Event event) {
     self->Post(std::move(event));
   });
-  const absl::Time connect_by = absl::Now() + kConnectTimeout;
+  const absl::Time connect_by = clock.Now() + kConnectTimeout;
   while (Serve(connect_by)) {
   }
   {
@@ -208,7 +209,7 @@ bool ControlClient::State::Serve(absl::Time connect_by) {
     stream->EndWrites();
     writes_ended = true;
   }
-  if (absl::Now() >= deadline) return false;
+  if (clock.Now() >= deadline) return false;
   if (std::optional<Event> event = NextEvent(deadline)) {
     if (!OnEvent(*event)) return false;
   }
@@ -268,8 +269,8 @@ absl::Status ControlClient::State::End(bool cancel) {
   // A stream that failed here need not have ended there: without a status it is cancelled.
   for (const bool last : {cancel, true}) {
     if (last) stream->Cancel();
-    const absl::Time by = absl::Now() + (last ? kCancelTimeout : kStatusTimeout);
-    while (absl::Now() < by) {
+    const absl::Time by = clock.Now() + (last ? kCancelTimeout : kStatusTimeout);
+    while (clock.Now() < by) {
       const std::optional<Event> event = NextEvent(by);
       if (event && event->attempt == attempt && event->kind == Event::Kind::kDone) {
         stream.reset();
@@ -285,9 +286,9 @@ absl::Status ControlClient::State::End(bool cancel) {
 // An event, or nothing when the deadline has passed or there is something to send or to stop.
 std::optional<Event> ControlClient::State::NextEvent(absl::Time deadline) {
   // The end of time overflows the system's clock.
-  const absl::Time by = std::min(deadline, absl::Now() + absl::Hours(1));
+  const absl::Duration left = std::min(deadline - clock.Now(), absl::Hours(1));
   std::unique_lock lock(mutex);
-  wake.wait_until(lock, absl::ToChronoTime(by), [&] { return !events.empty() || woken; });
+  wake.wait_for(lock, absl::ToChronoNanoseconds(left), [&] { return !events.empty() || woken; });
   woken = false;
   if (events.empty()) return std::nullopt;
   Event event = std::move(events.front());
@@ -297,10 +298,10 @@ std::optional<Event> ControlClient::State::NextEvent(absl::Time deadline) {
 
 // False when the client was stopped.
 bool ControlClient::State::WaitBeforeNextAttempt() {
-  const absl::Time by = absl::Now() + backoff * (0.5 + rng.Unit() / 2);
+  const absl::Duration pause = backoff * (0.5 + rng.Unit() / 2);
   backoff = std::min(backoff * 2, kBackoffMax);
   std::unique_lock lock(mutex);
-  wake.wait_until(lock, absl::ToChronoTime(by), [&] { return stop_by.has_value(); });
+  wake.wait_for(lock, absl::ToChronoNanoseconds(pause), [&] { return stop_by.has_value(); });
   return !stop_by.has_value();
 }
 

@@ -10,7 +10,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "proto/control.grpc.pb.h"
 #include "runtime/control/admin_service.h"
 #include "runtime/control/attach_stream.h"
@@ -100,6 +99,7 @@ struct ControlServer::State {
   State(const Options& options, Coordinator coordinator)
       : address(options.listen),
         loop(std::move(coordinator), {.store = options.store,
+                                      .clock = options.clock,
                                       .on_event = options.on_event,
                                       .on_store_failure = options.on_store_failure}),
         gate(options.credentials, options.limits, loop),
@@ -132,7 +132,7 @@ absl::StatusOr<std::unique_ptr<ControlServer>> ControlServer::Start(const Option
   Coordinator coordinator = MakeCoordinator(options, std::move(plan), std::move(plan_text));
   if (options.store != nullptr) {
     PERIGEE_ASSIGN_OR_RETURN(const CoordinatorSnapshot snapshot, options.store->Load());
-    coordinator.Restore(absl::Now(), snapshot);
+    coordinator.Restore(options.clock.Now(), snapshot);
   }
   auto state = std::make_unique<State>(options, std::move(coordinator));
   const size_t colon = options.listen.rfind(':');
@@ -144,7 +144,8 @@ absl::StatusOr<std::unique_ptr<ControlServer>> ControlServer::Start(const Option
   builder.AddListeningPort(options.listen, credentials, &port);
   builder.RegisterService(&state->control);
   state->admin = std::make_unique<AdminService>(
-      state->loop, state->gate, CoordinatorInfo{.listen = options.listen, .started = absl::Now()});
+      state->loop, state->gate,
+      CoordinatorInfo{.listen = options.listen, .started = options.clock.Now()});
   builder.RegisterService(state->admin.get());
   state->server = builder.BuildAndStart();
   if (state->server == nullptr || port == 0) {

@@ -20,6 +20,7 @@
 #include "runtime/control/control_limits.h"
 #include "runtime/control/credentials.h"
 #include "runtime/control/metrics.h"
+#include "runtime/control/steady_clock.h"
 #include "runtime/control/store.h"
 #include "runtime/coordinator.h"
 #include "transport/contact_plan.h"
@@ -35,6 +36,7 @@ class ControlServer {
     std::optional<Credentials> credentials = {};
     bool insecure = false;
     ControlLimits limits = {};
+    SteadyClock clock = SteadyClock();    // of the process
     CoordinatorOptions coordinator = {};  // `version` is filled in
     // Every event of the coordinator, in order, on its thread: for the log.
     std::function<void(const CoordinatorEvent& event, const Coordinator& coordinator)> on_event =

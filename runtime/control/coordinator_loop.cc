@@ -1,10 +1,10 @@
 #include "runtime/control/coordinator_loop.h"
 
 #include <algorithm>
+#include <chrono>
 #include <optional>
 #include <utility>
 
-#include "absl/time/clock.h"
 #include "transport/base/status.h"
 
 namespace perigee {
@@ -80,7 +80,7 @@ void CoordinatorLoop::RemoveStream(StreamId id) {
 }
 
 absl::Time CoordinatorLoop::Now() {
-  now_ = std::max(now_, absl::Now());
+  now_ = options_.clock.Now();
   return now_;
 }
 
@@ -97,8 +97,9 @@ bool CoordinatorLoop::Wait() {
   if (!unregistered_.empty()) timeout = std::min(timeout, unregistered_.begin()->second);
   std::unique_lock lock(mutex_);
   const bool alone = streams_.empty() && watchers_.empty();
-  wake_.wait_until(lock, absl::ToChronoTime(timeout),
-                   [&] { return !mailbox_.empty() || (stopping_ && alone); });
+  const absl::Duration pause = std::max(timeout - now_, absl::ZeroDuration());
+  wake_.wait_for(lock, absl::ToChronoNanoseconds(pause),
+                 [&] { return !mailbox_.empty() || (stopping_ && alone); });
   NoteLateness(Now(), timeout);
   tasks_.swap(mailbox_);
   return !(tasks_.empty() && stopping_ && alone);

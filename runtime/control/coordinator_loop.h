@@ -8,7 +8,7 @@
 // one transaction, and only when they are on disk its messages go to their streams, the answers to
 // operators (AfterCommit), and its new events to `on_event` and to the watchers. Whoever was told
 // anything was told what a kill cannot take back. A store that fails ends all that: nobody is told
-// anything any more. The clock that the tasks see never goes back, whatever the system's does.
+// anything any more.
 #pragma once
 
 #include <algorithm>
@@ -25,6 +25,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "runtime/control/steady_clock.h"
 #include "runtime/control/store.h"
 #include "runtime/control_message.h"
 #include "runtime/coordinator.h"
@@ -67,6 +68,7 @@ class CoordinatorLoop {
 
   struct Options {
     Store* store = nullptr;  // of a durable coordinator; outlives the loop
+    SteadyClock clock;       // of the process
     EventSink on_event = nullptr;
     // Once, on the loop's thread: nothing that came after the last commit is known to anybody. What
     // is left to do is to stop.

@@ -36,6 +36,7 @@ absl::StatusOr<std::unique_ptr<Communicator>> Communicator::Create(
                        .coordinator = options.coordinator,
                        .credentials = std::move(credentials),
                        .insecure = options.insecure,
+                       .clock = options.clock,
                        .emulate = options.emulate,
                        .resumption = options.resumption};
   Communicator* self = comm.get();
@@ -114,7 +115,7 @@ bool Communicator::Await(std::unique_lock<std::mutex>& lock, absl::Duration dead
 }
 
 void Communicator::OnConnection(const absl::Status& status) {
-  recorder_.OnConnection(absl::Now(), status);
+  recorder_.OnConnection(options_.clock.Now(), status);
   {
     std::lock_guard lock(mutex_);
     const bool same = connection_told_ && connection_.ok() == status.ok();
@@ -278,7 +279,7 @@ void Communicator::SetStats(const MemberStats& stats) {
 }
 
 absl::Status Communicator::Close(absl::Duration deadline) {
-  const absl::Time end = absl::Now() + deadline;
+  const absl::Time end = options_.clock.Now() + deadline;
   absl::Time told_by = end;
   bool stable = false;
   Call([](absl::Time now, Node& node) { node.TellDone(now); });
@@ -287,10 +288,10 @@ absl::Status Communicator::Close(absl::Duration deadline) {
     bool told = false;
     Call([&](absl::Time now, Node& node) {
       const bool was_stable = std::exchange(stable, node.out() || node.unstable_op_count() == 0);
-      if (stable && !was_stable) told_by = std::min(end, absl::Now() + kTellLimit);
+      if (stable && !was_stable) told_by = std::min(end, now + kTellLimit);
       told = node.out() || node.all_told();
     });
-    over = (stable && told) || absl::Now() >= told_by;
+    over = (stable && told) || options_.clock.Now() >= told_by;
     if (!over) absl::SleepFor(absl::Milliseconds(2));
   }
   Call([](absl::Time now, Node& node) { node.Leave(now, "finished"); });
@@ -311,7 +312,7 @@ View Communicator::view() const {
 ContactPlan Communicator::plan() const {
   std::lock_guard lock(mutex_);
   if (plan_text_.empty()) return ContactPlan();
-  return ParseContactPlan(plan_text_, "plan of the coordinator", absl::Now())
+  return ParseContactPlan(plan_text_, "plan of the coordinator", options_.clock.Now())
       .value_or(ContactPlan());
 }
 

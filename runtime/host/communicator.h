@@ -26,6 +26,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "collectives/buffer.h"
+#include "runtime/control/steady_clock.h"
 #include "runtime/host/flight_recorder.h"
 #include "runtime/host/node_loop.h"
 #include "runtime/node.h"
@@ -44,6 +45,7 @@ struct CommunicatorOptions {
   // A new job is founded when this many members are registered; 0 joins a running job only.
   uint32_t start_members = 0;
   std::string listen = "127.0.0.1:0";
+  SteadyClock clock;  // of the process, over all its incarnations
   // Capacity and one-way delay of links that the contact plan does not name.
   Link default_link = {125e6, absl::Microseconds(100)};
   std::optional<ChannelSettings> emulate;

@@ -21,12 +21,6 @@ constexpr int kTransmitsPerTurn = 256;
 constexpr int kReceiveBatchesPerTurn = 16;
 constexpr absl::Duration kWaitMax = absl::Milliseconds(100);
 
-int64_t MonotonicNanoseconds() {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
-}
-
 uint64_t RandomSeed() {
   std::random_device device;
   return (uint64_t{device()} << 32) | device();
@@ -72,9 +66,7 @@ NodeLoop::NodeLoop(NodeLoopOptions options, std::unique_ptr<PeerNetwork> network
                 .credentials = options_.credentials,
                 .insecure = options_.insecure},
                ControlCallbacks()),
-      node_(options_.node, Rng(RandomSeed())),
-      wall_start_(absl::Now()),
-      monotonic_start_ns_(MonotonicNanoseconds()) {}
+      node_(options_.node, Rng(RandomSeed())) {}
 
 // They run on threads of gRPC: each only posts.
 ControlClient::Callbacks NodeLoop::ControlCallbacks() {
@@ -106,7 +98,7 @@ NodeLoop::~NodeLoop() {
 }
 
 void NodeLoop::Start() {
-  if (options_.resumption) node_.Wake(Now(), *options_.resumption);
+  if (options_.resumption) node_.Wake(clock().Now(), *options_.resumption);
   thread_ = std::thread([this] { Run(); });
   control_.Start();
 }
@@ -129,7 +121,7 @@ void NodeLoop::Post(Task task) {
     }
   }
   if (task == nullptr) return Wake();
-  task(Now(), node_);
+  task(clock().Now(), node_);
 }
 
 void NodeLoop::Wake() {
@@ -140,26 +132,22 @@ void NodeLoop::Wake() {
 
 std::string NodeLoop::address() const { return network_->address(); }
 
-absl::Time NodeLoop::Now() const {
-  return wall_start_ + absl::Nanoseconds(MonotonicNanoseconds() - monotonic_start_ns_);
-}
-
 // ---- The loop. ----
 
 void NodeLoop::Run() {
   while (!stop_) {
-    const absl::Time now = Now();
+    const absl::Time now = clock().Now();
     if (now > woken_for_) node_.SetLoopLateness(now, now - woken_for_);
     RunTasks(now);
     ReceiveAll(now);
     if (now >= node_.NextTimeout()) node_.OnTimeout(now);
     Drain(now);
     Transmit(now);
-    WaitForWork(Now());
+    WaitForWork(clock().Now());
   }
   for (bool more = true; more;) {
-    RunTasks(Now());
-    Drain(Now());
+    RunTasks(clock().Now());
+    Drain(clock().Now());
     std::lock_guard lock(mutex_);
     more = !tasks_.empty();
     ended_ = !more;
@@ -237,7 +225,7 @@ void NodeLoop::WaitForWork(absl::Time now) {
 void NodeLoop::OnEvent(absl::Time now, NodeEvent event) {
   if (const auto* received = std::get_if<PlanReceived>(&event)) {
     absl::StatusOr<ContactPlan> plan =
-        ParseContactPlan(received->text, "plan of the coordinator", wall_start_);
+        ParseContactPlan(received->text, "plan of the coordinator", now);
     // The coordinator has read the same text: a plan that only this process cannot read does not
     // happen between equal versions, and those are checked when they meet.
     if (plan.ok()) {

@@ -22,6 +22,7 @@
 #include "absl/time/time.h"
 #include "collectives/device/cpu_reducer.h"
 #include "runtime/control/control_client.h"
+#include "runtime/control/steady_clock.h"
 #include "runtime/host/peer_network.h"
 #include "runtime/node.h"
 #include "transport/sim/channel.h"
@@ -34,6 +35,7 @@ struct NodeLoopOptions {
   std::string coordinator = "127.0.0.1:7000";
   std::optional<Credentials> credentials = {};  // of a member; without them, insecure
   bool insecure = false;
+  SteadyClock clock;  // of the process
   // Lays a channel model over the links to all peers: links of the contact plan (else
   // node.default_link) with this loss, and dark intervals and closed windows as outages. For one
   // machine without root.
@@ -73,6 +75,7 @@ class NodeLoop {
   // Thread-safe.
   void Post(Task task);
 
+  const SteadyClock& clock() const { return options_.clock; }
   std::string address() const;
   const Incarnation& incarnation() const { return options_.node.incarnation; }
 
@@ -88,7 +91,6 @@ class NodeLoop {
   void WaitForWork(absl::Time now);
   void OnEvent(absl::Time now, NodeEvent event);
   ControlClient::Callbacks ControlCallbacks();
-  absl::Time Now() const;  // does not go backwards, whatever the system clock does
   void Wake();
 
   NodeLoopOptions options_;
@@ -101,8 +103,6 @@ class NodeLoop {
   Node node_;
   CpuReducer reducer_;
 
-  absl::Time wall_start_;
-  int64_t monotonic_start_ns_;
   absl::Time woken_for_ = absl::InfiniteFuture();  // when the present wait was meant to end
 
   std::mutex mutex_;

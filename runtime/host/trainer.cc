@@ -77,7 +77,7 @@ absl::Status Trainer::FetchState(const View& joined) {
     return absl::FailedPreconditionError(
         absl::StrCat(ToString(joined), " has nobody who holds the state"));
   }
-  const absl::Time begin = absl::Now();
+  const absl::Time begin = Now();
   std::vector<uint8_t> bytes(kHeaderBytes + state_.bytes());
   absl::Status status = comm_->ReceiveState(source->node, absl::MakeSpan(bytes));
   while (status.ok() && !left_ && !state_received_) {
@@ -105,7 +105,7 @@ absl::Status Trainer::FetchState(const View& joined) {
   }
   on_notice_("state",
              absl::StrCat("step ", step_.value(), " from node ", source->node.value(), ", ",
-                          bytes.size(), " bytes in ", absl::FormatDuration(absl::Now() - begin)));
+                          bytes.size(), " bytes in ", absl::FormatDuration(Now() - begin)));
   return absl::OkStatus();
 }
 
@@ -160,10 +160,10 @@ void Trainer::OnChange(const MemberChange& change) {
 
 // An error of an op that only says that this member is out is no error of the training.
 absl::StatusOr<Trainer::Outcome> Trainer::LeftOr(const absl::Status& status) {
-  const absl::Time deadline = absl::Now() + kLeaveDeadline;
+  const absl::Time deadline = Now() + kLeaveDeadline;
   const bool may_leave = absl::IsAborted(status) || absl::IsFailedPrecondition(status);
-  while (may_leave && !left_ && absl::Now() < deadline) {
-    if (const auto change = comm_->WaitForChange(deadline - absl::Now())) OnChange(*change);
+  while (may_leave && !left_ && Now() < deadline) {
+    if (const auto change = comm_->WaitForChange(deadline - Now())) OnChange(*change);
   }
   if (left_) return Outcome::kLeft;
   return status;

@@ -117,6 +117,7 @@ class Trainer {
   absl::Status BeginNextLife(const Sleep& sleep);
   absl::Duration StepDeadline() const;
   NodeId node() const { return options_.communicator.node; }
+  absl::Time Now() const { return options_.communicator.clock.Now(); }
   absl::Status Join();
   absl::Status FetchState(const View& joined);
   absl::StatusOr<Outcome> LeftOr(const absl::Status& status);

@@ -23,7 +23,7 @@ absl::StatusOr<TrainingResult> Trainer::Run() {
   }
   if (sleep_) {
     WaitWhileAsleep();
-    rejoin_by = absl::Now() + options_.rejoin_deadline;
+    rejoin_by = Now() + options_.rejoin_deadline;
   }
   for (;;) {
     absl::StatusOr<Outcome> outcome = RunAsMember();
@@ -36,7 +36,7 @@ absl::StatusOr<TrainingResult> Trainer::Run() {
     if (!outcome.ok()) {
       const bool may_wait =
           absl::IsUnavailable(outcome.status()) || absl::IsDeadlineExceeded(outcome.status());
-      if (was_member || !may_wait || absl::Now() >= rejoin_by) return outcome.status();
+      if (was_member || !may_wait || Now() >= rejoin_by) return outcome.status();
       on_notice_("waiting", std::string(outcome.status().message()));
       continue;
     }
@@ -51,7 +51,7 @@ absl::StatusOr<TrainingResult> Trainer::Run() {
     } else if (left_->planned) {
       WaitWhileDark();
     }
-    rejoin_by = absl::Now() + options_.rejoin_deadline;
+    rejoin_by = Now() + options_.rejoin_deadline;
   }
   return TrainingResult{.digest = state_.Digest(), .steps = steps_applied_, .counters = counters_};
 }
@@ -83,7 +83,7 @@ void Trainer::EndIncarnation() {
 }
 
 void Trainer::WaitWhileDark() {
-  const absl::Time now = absl::Now();
+  const absl::Time now = Now();
   const std::optional<DarkInterval> dark = plan_.CurrentOrNextDark(options_.communicator.node, now);
   if (!dark || dark->begins - now > kDarkLeadMax) return;
   on_notice_("dark", absl::StrCat("until ", absl::FormatTime(dark->ends, absl::UTCTimeZone())));
@@ -119,13 +119,13 @@ void Trainer::WaitWhileAsleep() {
   const Resumption& resumption = sleep_->resumption;
   absl::Time wakes = *resumption.proposal.wakes;
   const absl::StatusOr<ContactPlan> plan =
-      ParseContactPlan(resumption.welcome.plan_text, "plan of the coordinator", absl::Now());
+      ParseContactPlan(resumption.welcome.plan_text, "plan of the coordinator", Now());
   if (plan.ok()) {
     const auto dark = plan->CurrentOrNextDark(node(), wakes);
     if (dark && dark->begins <= wakes) wakes = dark->ends;
   }
   on_notice_("asleep", absl::StrCat("until ", absl::FormatTime(wakes, absl::UTCTimeZone())));
-  absl::SleepFor(wakes - absl::Now());
+  absl::SleepFor(wakes - Now());
 }
 
 absl::Duration Trainer::StepDeadline() const {

@@ -11,7 +11,7 @@
 namespace perigee {
 
 absl::StatusOr<Trainer::Outcome> Trainer::RunStep() {
-  const absl::Time begin = absl::Now();
+  const absl::Time begin = Now();
   report_ = {.step = step_};
   ReadChanges();
   if (left_) return Outcome::kLeft;
@@ -24,7 +24,7 @@ absl::StatusOr<Trainer::Outcome> Trainer::RunStep() {
   report_.packets_lost = counters.packets_lost;
   report_.packets_repaired = counters.segments_retransmitted;
   report_.bytes = sum_->size() * sizeof(int64_t);
-  report_.total = absl::Now() - begin;
+  report_.total = Now() - begin;
   on_step_(report_);
   comm_->SetStats({.training_loss = report_.loss,
                    .allreduce_seconds = absl::ToDoubleSeconds(report_.allreduce),
@@ -58,7 +58,7 @@ std::unique_ptr<FixedPointSum> Trainer::MakeSum() const {
 // ---- Computing. ----
 
 absl::Status Trainer::ComputeMine() {
-  const absl::Time begin = absl::Now();
+  const absl::Time begin = Now();
   absl::Status status = AddMine();
   if (!status.ok()) {
     // It may be the state that is broken, not the task.
@@ -70,7 +70,7 @@ absl::Status Trainer::ComputeMine() {
       status = AddMine();
     }
   }
-  report_.compute += absl::Now() - begin;
+  report_.compute += Now() - begin;
   return status;
 }
 
@@ -120,13 +120,13 @@ CollectiveRequest Trainer::SumRequest() {
 absl::StatusOr<Trainer::Outcome> Trainer::Reduce() {
   for (int differing = 0;;) {
     PERIGEE_RETURN_IF_ERROR(ComputeMine());
-    const absl::Time begin = absl::Now();
+    const absl::Time begin = Now();
     const absl::StatusOr<OpId> op = comm_->Start(SumRequest());
     if (!op.ok()) return LeftOr(op.status());
     const absl::Duration computed_before = report_.compute;
     absl::StatusOr<Outcome> outcome = WaitForSum(*op);
     if (!outcome.ok() || *outcome == Outcome::kLeft) return outcome;
-    report_.allreduce = absl::Now() - begin - (report_.compute - computed_before);
+    report_.allreduce = Now() - begin - (report_.compute - computed_before);
     const StepVerdict verdict = Verdict();
     const bool equal = verdict.kind == StepVerdict::Kind::kEqual;
     outcome = equal ? FollowOthers(verdict) : OnDiffering(verdict, ++differing);
