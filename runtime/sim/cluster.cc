@@ -102,6 +102,7 @@ void Cluster::RunProcess(NodeId id, uint32_t start_members) {
   if (process.stream.has_value()) CloseUp(*process.stream);
   process.stream.reset();
   process.serial = next_serial_++;
+  process.clock = options_.clocks.nodes[id];
   NodeOptions options;
   options.self = id;
   options.incarnation = rng_.NextIncarnation();
@@ -116,9 +117,9 @@ void Cluster::RunProcess(NodeId id, uint32_t start_members) {
   options.default_link.delay = channel.link.delay;
   if (options_.configure) options_.configure(options);
   process.node = std::make_unique<Node>(options, rng_.Fork());
-  process.node->SetPlan(now_, options_.plan);
+  process.node->SetPlan(Now(id), options_.plan);
   process.application = factory_(id, *process.node);
-  if (resumption) process.node->Wake(now_, *resumption);
+  if (resumption) process.node->Wake(Now(id), *resumption);
   queue_.Push(now_, {Event::Kind::kConnect, id, process.serial});
   Service(id);
 }
@@ -161,7 +162,7 @@ void Cluster::Continue(NodeId id) {
   process.stopped = false;
   const absl::Duration lateness =
       process.wake_at < now_ ? now_ - process.wake_at : absl::ZeroDuration();
-  process.node->SetLoopLateness(now_, lateness);
+  process.node->SetLoopLateness(Now(id), lateness);
   // A loop that was late finds its timers and its sockets ready in any order.
   const bool timers_first = rng_.Bernoulli(0.5);
   const Event wake{Event::Kind::kNodeWake, id, process.serial};
@@ -234,7 +235,7 @@ void Cluster::Handle(const Event& event) {
       if (event.value != coordinator_life_ || coordinator_ == nullptr) return;
       if (coordinator_wake_at_ > now_) return;
       coordinator_wake_at_ = absl::InfiniteFuture();
-      coordinator_->OnTimeout(now_);
+      coordinator_->OnTimeout(CoordinatorNow());
       return ServiceCoordinator();
     case Event::Kind::kScript: {
       const std::function<void()> script = std::move(scripts_[event.value]);
@@ -271,7 +272,7 @@ bool Cluster::PutAside(const Event& event) {
 void Cluster::HandleDatagram(const Event& event) {
   const auto packet = static_cast<DatagramNetwork::PacketId>(event.value);
   Node* node = processes_[event.node.value()].node.get();
-  if (node != nullptr) node->OnDatagram(now_, network_.bytes(packet));
+  if (node != nullptr) node->OnDatagram(Now(event.node), network_.bytes(packet));
   network_.Release(packet);
   if (node != nullptr) Service(event.node);
 }
@@ -280,8 +281,8 @@ void Cluster::HandleNodeWake(const Event& event) {
   Process& process = processes_[event.node.value()];
   if (process.node == nullptr || event.value != process.serial || process.wake_at > now_) return;
   process.wake_at = absl::InfiniteFuture();
-  process.node->OnTimeout(now_);
-  process.application->OnTimeout(now_);
+  process.node->OnTimeout(Now(event.node));
+  process.application->OnTimeout(Now(event.node));
   Service(event.node);
 }
 
@@ -298,8 +299,9 @@ void Cluster::Service(NodeId id) {
   int rounds = 0;
   while (ServiceOnce(id)) PERIGEE_CHECK(++rounds < kServiceRoundsMax);
   in_service_ = false;
-  const absl::Time wanted =
-      std::max(now_, std::min(process.node->NextTimeout(), process.application->NextTimeout()));
+  const absl::Time by_its_clock =
+      std::min(process.node->NextTimeout(), process.application->NextTimeout());
+  const absl::Time wanted = std::max(now_, by_its_clock - process.clock);
   if (wanted >= process.wake_at) return;
   process.wake_at = wanted;
   queue_.Push(wanted, {Event::Kind::kNodeWake, id, process.serial});
@@ -307,8 +309,9 @@ void Cluster::Service(NodeId id) {
 
 bool Cluster::ServiceOnce(NodeId id) {
   Process& process = processes_[id.value()];
+  const absl::Time now = Now(id);
   bool progressed = false;
-  while (auto transmit = process.node->NextTransmit(now_, absl::MakeSpan(datagram_))) {
+  while (auto transmit = process.node->NextTransmit(now, absl::MakeSpan(datagram_))) {
     Transmit(id, transmit->to, transmit->size);
     progressed = true;
   }
@@ -318,7 +321,7 @@ bool Cluster::ServiceOnce(NodeId id) {
   }
   while (auto task = process.node->NextReduce()) {
     reducer_.Submit(*task);
-    while (auto ticket = reducer_.NextDone()) process.node->OnReduced(now_, *ticket);
+    while (auto ticket = reducer_.NextDone()) process.node->OnReduced(now, *ticket);
     progressed = true;
   }
   while (auto event = process.node->NextEvent()) {
@@ -327,7 +330,7 @@ bool Cluster::ServiceOnce(NodeId id) {
       process.resumption = left->resumption;
       if (left->resumption) At(WakesAt(id), [this, id] { Wake(id); });
     }
-    process.application->OnEvent(now_, *event);
+    process.application->OnEvent(now, *event);
     progressed = true;
   }
   return progressed;

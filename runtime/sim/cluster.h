@@ -1,7 +1,8 @@
 // A whole job in virtual time: Nodes, one Coordinator, the channels between them and the control
 // streams, driven by one event queue in one thread. The nodes are the product's own cores; only
 // sockets, gRPC and the clock are replaced. Equal options and seed: equal runs, event by event
-// (trace_digest()).
+// (trace_digest()). Every process has a clock of its own, which may be wrong (SetClock): what it is
+// told of time, and what it asks for, is by that clock.
 //
 //   auto cluster = Cluster::Create({.node_count = 6, .seed = 1, .channel = {.loss = 0.01}},
 //   MakeApplication); for (uint32_t i = 0; i < 6; ++i) (*cluster)->StartNode(NodeId(i));
@@ -48,6 +49,12 @@ class Application {
 };
 using ApplicationFactory = std::function<std::unique_ptr<Application>(NodeId self, Node& node)>;
 
+// How far clocks are ahead of the true time; those of nodes that are not there are right.
+struct ClusterClocks {
+  absl::Duration coordinator;
+  std::map<NodeId, absl::Duration> nodes;
+};
+
 struct ClusterOptions {
   uint32_t node_count = 1;  // ids 0 .. node_count-1; none runs before StartNode
   uint64_t seed = 1;
@@ -64,6 +71,7 @@ struct ClusterOptions {
   absl::Duration reconnect_after = absl::Milliseconds(50);
   // `durable`: RestartCoordinator goes on from what the last one wrote, instead of from nothing.
   CoordinatorOptions coordinator;
+  ClusterClocks clocks;                         // of the first start
   std::function<void(NodeOptions&)> configure;  // changes what a node would get
   // Datagrams that the socket of a stopped process keeps; the rest is lost.
   size_t socket_datagrams_max = 4096;
@@ -97,6 +105,9 @@ class Cluster {
   void KillCoordinator();
   void RestartCoordinator();
   // FailedPrecondition while there is no coordinator; else as Coordinator::Drain.
+  // The clocks from the next start on.
+  void SetClock(NodeId id, absl::Duration ahead) { options_.clocks.nodes[id] = ahead; }
+  void SetCoordinatorClock(absl::Duration ahead) { options_.clocks.coordinator = ahead; }
   absl::Status Drain(NodeId id);
   absl::Status Undrain(NodeId id);
 
@@ -119,6 +130,8 @@ class Cluster {
 
   // ---- Reading. ----
   absl::Time now() const { return now_; }
+  // By the clock of a process that runs: what its Node takes for `now`.
+  absl::Time Now(NodeId id) const { return now_ + processes_[id.value()].clock; }
   uint32_t node_count() const { return static_cast<uint32_t>(processes_.size()); }
   Node* node(NodeId id) { return processes_[id.value()].node.get(); }  // null: not running
   Application* application(NodeId id) { return processes_[id.value()].application.get(); }
@@ -151,6 +164,7 @@ class Cluster {
     std::unique_ptr<Application> application;
     std::unique_ptr<Node> node;
     bool stopped = false;
+    absl::Duration clock;  // ahead of the true time
     absl::Time wake_at = absl::InfiniteFuture();
     std::optional<StreamId> stream;
     // On its disk: what the node went to sleep with.
@@ -209,6 +223,7 @@ class Cluster {
   void ConnectLater(NodeId id);
   void ForgetEnded(StreamId id);
   absl::Time ArrivesAt(absl::Time& last);
+  absl::Time CoordinatorNow() const { return now_ + coordinator_clock_; }
 
   ClusterOptions options_;
   ApplicationFactory factory_;
@@ -224,6 +239,7 @@ class Cluster {
   std::unique_ptr<Coordinator> coordinator_;
   CoordinatorSnapshot written_;  // by durable coordinators
   uint64_t coordinator_life_ = 0;
+  absl::Duration coordinator_clock_;  // ahead of the true time
   absl::Time coordinator_wake_at_ = absl::InfiniteFuture();
   uint64_t next_serial_ = 1;
   uint64_t event_count_ = 0;

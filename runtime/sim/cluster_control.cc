@@ -13,9 +13,10 @@ namespace perigee {
 void Cluster::StartCoordinator() {
   ++coordinator_life_;
   coordinator_wake_at_ = absl::InfiniteFuture();
+  coordinator_clock_ = options_.clocks.coordinator;
   coordinator_ =
       std::make_unique<Coordinator>(options_.coordinator, options_.plan, "", rng_.Fork());
-  coordinator_->Restore(now_, written_);
+  coordinator_->Restore(CoordinatorNow(), written_);
   WriteRecords();
 }
 
@@ -41,14 +42,14 @@ void Cluster::KillCoordinator() {
 
 absl::Status Cluster::Drain(NodeId id) {
   if (coordinator_ == nullptr) return absl::FailedPreconditionError("there is no coordinator");
-  absl::Status drained = coordinator_->Drain(now_, id, now_, "script");
+  absl::Status drained = coordinator_->Drain(CoordinatorNow(), id, now_, "script");
   WriteRecords();
   return drained;
 }
 
 absl::Status Cluster::Undrain(NodeId id) {
   if (coordinator_ == nullptr) return absl::FailedPreconditionError("there is no coordinator");
-  absl::Status undrained = coordinator_->Undrain(now_, id, "script");
+  absl::Status undrained = coordinator_->Undrain(CoordinatorNow(), id, "script");
   WriteRecords();
   return undrained;
 }
@@ -83,7 +84,7 @@ void Cluster::ServiceCoordinator() {
   if (coordinator_ == nullptr) return;
   WriteRecords();
   while (auto outgoing = coordinator_->NextMessage()) SendDown(*std::move(outgoing));
-  const absl::Time wanted = std::max(now_, coordinator_->NextTimeout());
+  const absl::Time wanted = std::max(now_, coordinator_->NextTimeout() - coordinator_clock_);
   if (wanted >= coordinator_wake_at_) return;
   coordinator_wake_at_ = wanted;
   queue_.Push(wanted, {Event::Kind::kCoordinatorWake, NodeId(), coordinator_life_});
@@ -97,7 +98,7 @@ void Cluster::HandleConnect(const Event& event) {
   process.stream = next_stream_++;
   streams_[*process.stream] = {
       .node = event.node, .process = process.serial, .coordinator_life = coordinator_life_};
-  process.node->OnControlConnected(now_);
+  process.node->OnControlConnected(Now(event.node));
   Service(event.node);
 }
 
@@ -159,7 +160,7 @@ void Cluster::HandleAtNode(const Event& event, Stream& stream) {
     const CoordinatorMessage message = std::move(stream.down.front());
     stream.down.pop_front();
     if (!there) return;
-    process.node->OnControl(now_, message);
+    process.node->OnControl(Now(event.node), message);
     return Service(event.node);
   }
   stream.ended_at_node = true;
@@ -167,7 +168,7 @@ void Cluster::HandleAtNode(const Event& event, Stream& stream) {
   ForgetEnded(event.value);
   if (!there) return;
   process.stream.reset();
-  process.node->OnControlDisconnected(now_);
+  process.node->OnControlDisconnected(Now(event.node));
   ConnectLater(event.node);
   Service(event.node);
 }
@@ -179,14 +180,14 @@ void Cluster::HandleAtCoordinator(const Event& event, Stream& stream) {
     const MemberMessage message = std::move(stream.up.front());
     stream.up.pop_front();
     if (!there) return;
-    coordinator_->OnMessage(now_, event.value, message);
+    coordinator_->OnMessage(CoordinatorNow(), event.value, message);
     return ServiceCoordinator();
   }
   stream.ended_at_coordinator = true;
   CloseDown(event.value);
   ForgetEnded(event.value);
   if (!there) return;
-  coordinator_->OnStreamClosed(now_, event.value);
+  coordinator_->OnStreamClosed(CoordinatorNow(), event.value);
   ServiceCoordinator();
 }
 

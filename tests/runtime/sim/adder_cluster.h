@@ -112,7 +112,7 @@ class AdderClusterTest : public testing::Test {
     stop_at_ = stop_at;
     for (uint32_t i = 0; i < cluster_->node_count(); ++i) {
       auto* adder = static_cast<Adder*>(cluster_->application(NodeId(i)));
-      if (adder != nullptr && !cluster_->stopped(NodeId(i))) adder->Go(cluster_->now());
+      if (adder != nullptr && !cluster_->stopped(NodeId(i))) adder->Go(cluster_->Now(NodeId(i)));
     }
   }
 

@@ -101,6 +101,7 @@ void Chaos::MakeCluster() {
   options.plan = DrawPlan(world_, rng_);
   report_.dark_intervals = options.plan.dark_intervals().size();
   options.power_follows_plan = true;
+  options.clocks = world_.clocks;
   options.coordinator.dark_lead = absl::Seconds(1);
   options.coordinator.durable = world_.durable;
   options.control_delay = rng_.Unit() * world_.delay_max;
@@ -330,7 +331,7 @@ void Chaos::CheckStuck() {
       Note(absl::StrCat("node ", i, " acts for the coordinator:", EventLines(*acting)));
     }
     for (OpId op : ApplicationOf(NodeId(i))->RunningOps()) {
-      const std::string text = node->Describe(cluster_->now(), op);
+      const std::string text = node->Describe(cluster_->Now(NodeId(i)), op);
       const bool named =
           missing.has_value() && std::any_of(missing->begin(), missing->end(), [&](NodeId lost) {
             return text.find(absl::StrCat("node ", lost.value())) != text.npos;
@@ -342,7 +343,7 @@ void Chaos::CheckStuck() {
                                     ApplicationOf(NodeId(i))->next_step().value(),
                                     node->view() ? " in " + ToString(*node->view()) : ""));
     }
-    ApplicationOf(NodeId(i))->CancelAll(cluster_->now());
+    ApplicationOf(NodeId(i))->CancelAll(cluster_->Now(NodeId(i)));
   }
 }
 

@@ -4,10 +4,32 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "runtime/sim/cluster.h"
 #include "transport/base/status.h"
 
 namespace perigee {
+namespace {
+
+ClusterClocks DrawClocks(uint32_t nodes, Rng rng) {
+  ClusterClocks clocks;
+  if (rng.Bernoulli(0.3)) return clocks;
+  const auto some = [&] { return absl::Milliseconds(rng.Between(-200, 200)); };
+  clocks.coordinator = some();
+  for (uint32_t node = 0; node < nodes; ++node) clocks.nodes[NodeId(node)] = some();
+  const absl::Duration wrong = absl::Hours(rng.Bernoulli(0.5) ? 1 : -1);
+  const auto whose = static_cast<uint32_t>(rng.Below(2 * nodes));
+  (whose < nodes ? clocks.nodes[NodeId(whose)] : clocks.coordinator) = wrong;
+  return clocks;
+}
+
+std::string ToString(const ClusterClocks& clocks) {
+  std::string text = absl::StrCat(", clocks ", absl::FormatDuration(clocks.coordinator));
+  for (const auto& [node, ahead] : clocks.nodes) {
+    absl::StrAppend(&text, " ", absl::FormatDuration(ahead));
+  }
+  return text;
+}
+
+}  // namespace
 
 ChaosWorld DrawWorld(Rng& rng) {
   ChaosWorld world;
@@ -32,6 +54,7 @@ ChaosWorld DrawWorld(Rng& rng) {
   if (rng.Bernoulli(0.3)) channel.bit_flip = rng.Unit() * 0.02;
   world.doomed = rng.Bernoulli(0.05);
   world.coordinator_stays_away = rng.Bernoulli(0.3);
+  world.clocks = DrawClocks(world.nodes, Rng(Rng(rng).Next()));
   return world;
 }
 
@@ -70,7 +93,7 @@ std::string ToString(const ChaosWorld& world) {
                       absl::FormatDuration(world.faults_for), " every ",
                       absl::FormatDuration(world.fault_every), world.doomed ? ", doomed" : "",
                       world.coordinator_stays_away ? ", coordinator stays away" : "",
-                      world.durable ? ", durable coordinator" : "");
+                      world.durable ? ", durable coordinator" : "", ToString(world.clocks));
 }
 
 }  // namespace perigee

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "absl/time/time.h"
+#include "runtime/sim/cluster.h"
 #include "transport/base/rng.h"
 #include "transport/contact_plan.h"
 #include "transport/sim/channel.h"
@@ -22,6 +23,8 @@ struct ChaosWorld {
   bool durable = false;  // a coordinator that starts again knows what the last one wrote
   // It dies when the job runs, and the members go on without it.
   bool coordinator_stays_away = false;
+  // In most worlds the clocks differ by fractions of a second, and one is an hour off.
+  ClusterClocks clocks;
 };
 
 ChaosWorld DrawWorld(Rng& rng);
