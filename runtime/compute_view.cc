@@ -50,8 +50,8 @@ std::string Missing(absl::Time now, const ClusterState& state, const Member& mem
   if (record.state == MemberState::kLost) {
     return absl::StrCat(name, " (lost ", Ago(now, record.since), ")");
   }
-  auto dark = state.plan.CurrentOrNextDark(member.node, now);
-  if (dark && dark->begins <= now)
+  auto dark = state.plan.CurrentOrNextDark(member.node, state.Calendar(now));
+  if (dark && dark->begins <= state.Calendar(now))
     return absl::StrCat(name, " (dark until ", Clock(dark->ends), ")");
   return absl::StrCat(name, " (", record.reason, ")");
 }
@@ -122,8 +122,10 @@ std::string LeftTooEarly(const ClusterState& state, const CoordinatorOptions& op
 }
 
 bool StaysDark(absl::Time now, const ClusterState& state, NodeId node) {
-  const auto dark = state.plan.CurrentOrNextDark(node, now);
-  return dark && dark->begins <= now && dark->ends > now + kWakeGrace;
+  const absl::Time calendar = state.Calendar(now);
+  const auto dark = state.plan.CurrentOrNextDark(node, calendar);
+  if (!dark || state.calendar_unknown) return false;
+  return dark->begins <= calendar && dark->ends > calendar + kWakeGrace;
 }
 
 // Whether the others of a hibernating view wait for those that should be awake by now, or soon: as
@@ -201,7 +203,7 @@ std::vector<Member> Staying(absl::Time now, const ClusterState& state,
   for (Member member : state.view->members) {
     const MemberRecord* record = Find(state, member);
     if (member.votes == 0 && record->beat.active) member.votes = 1;
-    const auto absence = PlannedAbsence(now, *record, state.plan, options);
+    const auto absence = PlannedAbsence(now, *record, state, options);
     if (leaving == nullptr || (!absence && !record->leaving)) {
       members.push_back(std::move(member));
       continue;
@@ -234,7 +236,7 @@ std::optional<ViewChange> Hibernation(absl::Time now, const ClusterState& state,
   bool somebody_goes = false;
   for (Member& member : Staying(now, state, options, nullptr)) {
     const MemberRecord* record = Find(state, member);
-    const auto absence = PlannedAbsence(now, *record, state.plan, options);
+    const auto absence = PlannedAbsence(now, *record, state, options);
     const bool goes_dark = absence && absence->state == MemberState::kDark;
     if (member.votes == 0 || record->leaving || (absence && !goes_dark)) continue;
     somebody_goes = somebody_goes || goes_dark;
@@ -242,8 +244,9 @@ std::optional<ViewChange> Hibernation(absl::Time now, const ClusterState& state,
   }
   if (!somebody_goes) return std::nullopt;
   const size_t needed = VotersNeeded(options);
+  const absl::Time calendar = state.Calendar(now);
   const auto darkness =
-      NextDarkness(change.members, state.plan, now, now + 2 * options.dark_lead, needed);
+      NextDarkness(change.members, state.plan, calendar, calendar + 2 * options.dark_lead, needed);
   if (!darkness || darkness->ends == absl::InfiniteFuture()) return std::nullopt;
   // Whole milliseconds, so that it is the same time wherever it is written down.
   change.wakes =
@@ -281,7 +284,11 @@ ViewDecision PlannedChange(absl::Time now, const ClusterState& state,
         state.view->Find(node) != nullptr) {
       continue;
     }
-    if (PlannedAbsence(now, record, state.plan, options)) continue;
+    if (PlannedAbsence(now, record, state, options)) continue;
+    if (state.calendar_unknown) {
+      waiting = absl::StrCat("node ", node.value(), " joins when the members' clocks are known");
+      continue;
+    }
     const bool comes_back = state.left_by_plan_unknown || state.left_by_plan.contains(node);
     if (comes_back && EarlierViewsInUse(state)) {
       waiting =
@@ -300,6 +307,8 @@ ViewDecision PlannedChange(absl::Time now, const ClusterState& state,
   return {std::move(change), std::move(reason)};
 }
 
+Absence Drained() { return {MemberState::kDrained, "drained by an operator"}; }
+
 }  // namespace
 
 bool Sleeps(const MemberRecord& record) {
@@ -308,12 +317,15 @@ bool Sleeps(const MemberRecord& record) {
 }
 
 std::optional<Absence> PlannedAbsence(absl::Time now, const MemberRecord& record,
-                                      const ContactPlan& plan, const CoordinatorOptions& options) {
-  if (record.drain_requested && now >= record.drain_at) {
-    return Absence{MemberState::kDrained, "drained by an operator"};
-  }
-  const auto dark = plan.CurrentOrNextDark(record.node, now);
-  if (!dark || now < dark->begins - options.dark_lead) return std::nullopt;
+                                      const ClusterState& state,
+                                      const CoordinatorOptions& options) {
+  const bool at_once = record.drain_due || record.drain_at == absl::InfinitePast();
+  if (record.drain_requested && at_once) return Drained();
+  if (state.calendar_unknown) return std::nullopt;
+  const absl::Time calendar = state.Calendar(now);
+  if (record.drain_requested && calendar >= record.drain_at) return Drained();
+  const auto dark = state.plan.CurrentOrNextDark(record.node, calendar);
+  if (!dark || calendar < dark->begins - options.dark_lead) return std::nullopt;
   return Absence{MemberState::kDark,
                  absl::StrCat("dark from ", Clock(dark->begins), " until ", Clock(dark->ends))};
 }

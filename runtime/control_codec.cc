@@ -78,11 +78,16 @@ void Fields(Archive& archive, MemberStats& stats) {
   archive(training_loss, allreduce_seconds, goodput_bps, packets_lost, packets_repaired);
 }
 template <typename Archive>
+void Fields(Archive& archive, ClockReport& report) {
+  auto& [clock, heard, heard_for] = report;
+  archive(clock, heard, heard_for);
+}
+template <typename Archive>
 void Fields(Archive& archive, Beat& beat) {
   auto& [step, epoch, active, undecided, hears_coordinator, loop_lateness, stats, ops, frozen,
-         calls, links] = beat;
+         calls, links, clock] = beat;
   archive(step, epoch, active, undecided, hears_coordinator, loop_lateness, stats, ops, frozen,
-          calls, links);
+          calls, links, clock);
 }
 template <typename Archive>
 void Fields(Archive& archive, Promise& promise) {
@@ -113,8 +118,8 @@ void Fields(Archive& archive, ViewPolicy& policy) {
 }
 template <typename Archive>
 void Fields(Archive& archive, Welcome& welcome) {
-  auto& [coordinator, policy, plan_text] = welcome;
-  archive(coordinator, policy, plan_text);
+  auto& [coordinator, policy, plan_text, clock] = welcome;
+  archive(coordinator, policy, plan_text, clock);
 }
 template <typename Archive>
 void Fields(Archive& archive, Prepare& prepare) {
@@ -138,8 +143,8 @@ void Fields(Archive& archive, Removed& removed) {
 }
 template <typename Archive>
 void Fields(Archive& archive, Waiting& waiting) {
-  auto& [reason] = waiting;
-  archive(reason);
+  auto& [reason, clock, calendar_ahead] = waiting;
+  archive(reason, clock, calendar_ahead);
 }
 
 // ---- Writing. ----

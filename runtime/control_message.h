@@ -102,6 +102,12 @@ struct MemberStats {
   uint64_t packets_lost = 0;
   uint64_t packets_repaired = 0;
 };
+// Both ends of a member's pause between hearing from a coordinator and this beat (clock_offset.h).
+struct ClockReport {
+  absl::Time clock;          // the member's own, when this was said
+  absl::Time heard;          // what the coordinator told of its clock last
+  absl::Duration heard_for;  // how long ago, by the member's clock
+};
 struct Beat {
   // Links without an answer and those over which an op waits first, then the others in turn.
   static constexpr size_t kLinksMax = 16;
@@ -120,6 +126,7 @@ struct Beat {
   bool frozen = false;        // an unplanned view is being agreed: nothing of this epoch goes on
   CallReport calls;
   std::vector<LinkReport> links;
+  std::optional<ClockReport> clock;  // nothing before this coordinator's was heard
 };
 struct Promise {
   Epoch epoch;
@@ -179,6 +186,7 @@ struct Welcome {
   Incarnation coordinator;
   ViewPolicy policy;
   std::string plan_text;  // the contact plan as protobuf text; empty where there is none
+  std::optional<absl::Time> clock = std::nullopt;  // of who sends this, then
 };
 struct Prepare {
   Epoch epoch;
@@ -202,6 +210,9 @@ struct Removed {
 // is there.
 struct Waiting {
   std::string reason;
+  std::optional<absl::Time> clock = std::nullopt;  // of who sends this, then
+  // How far calendar time is ahead of the receiver's clock; nothing while that is not known.
+  std::optional<absl::Duration> calendar_ahead = std::nullopt;
 };
 using CoordinatorMessage = std::variant<Welcome, Prepare, Accept, Install, Removed, Waiting>;
 

@@ -3,7 +3,6 @@
 #include "runtime/coordinator.h"
 
 #include <algorithm>
-#include <iterator>
 #include <type_traits>
 #include <utility>
 
@@ -21,6 +20,8 @@ Coordinator::Coordinator(const CoordinatorOptions& options, ContactPlan plan, st
       incarnation_(rng_.NextIncarnation()),
       proposer_(options.self, incarnation_, options.steps_ahead) {
   state_.plan = std::move(plan);
+  state_.calendar_ahead = options.calendar_ahead.value_or(absl::ZeroDuration());
+  state_.calendar_unknown = !options.calendar_ahead;
 }
 
 void Coordinator::OnMessage(absl::Time now, StreamId stream, const MemberMessage& message) {
@@ -126,9 +127,11 @@ MemberRecord& Coordinator::MakeRecord(absl::Time now, StreamId stream, const Reg
   if (record.incarnation != message.incarnation) {
     const bool drain_requested = record.drain_requested;
     const absl::Time drain_at = record.drain_at;
+    const bool drain_due = record.drain_due;
     record = MemberRecord{.node = message.node, .incarnation = message.incarnation, .since = now};
     record.drain_requested = drain_requested;
     record.drain_at = drain_at;
+    record.drain_due = drain_due;
   }
   record.address = message.address;
   record.start_members = message.start_members;
@@ -154,7 +157,7 @@ void Coordinator::OnRegister(absl::Time now, StreamId stream, const Register& me
                "incarnation ", ToString(message.incarnation), " at ", message.address,
                message.installed ? absl::StrCat(" with ", ToString(message.installed->view)) : ""));
   if (!record.removed.empty()) return Remove(now, record, record.removed);
-  Send(stream, Welcome{.coordinator = incarnation_, .policy = options_, .plan_text = plan_text_});
+  Send(stream, Welcome{incarnation_, options_, plan_text_, now});
   told_at_ = absl::InfinitePast();
   if (message.installed) Learn(now, *message.installed);
   Place(now, record);
@@ -226,6 +229,7 @@ void Coordinator::OnBeat(absl::Time now, MemberRecord& record, const Beat& beat)
   record.beat = beat;
   record.beat_at = now;
   KeepLinks(now, record);
+  if (beat.clock) record.clock.OnReport(now, *beat.clock);
   if (!state_.view) return;
   // Whoever began what this member waits for is not us: it may be gone.
   if (beat.undecided && beat.epoch == state_.view->epoch && !took_over_ &&
@@ -242,17 +246,6 @@ void Coordinator::OnBeat(absl::Time now, MemberRecord& record, const Beat& beat)
     proposer_.Resend(record.node);
   } else if (moved) {
     proposer_.Resend(record.node);
-  }
-}
-
-void Coordinator::KeepLinks(absl::Time now, MemberRecord& record) const {
-  for (auto it = record.links.begin(); it != record.links.end();) {
-    it = now - it->second.at > kLinkKept ? record.links.erase(it) : std::next(it);
-  }
-  for (const LinkReport& link : record.beat.links) {
-    if (record.links.size() < kLinksMax || record.links.contains(link.peer)) {
-      record.links[link.peer] = {link, now};
-    }
   }
 }
 

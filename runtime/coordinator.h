@@ -19,6 +19,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "runtime/clock_offset.h"
 #include "runtime/control_message.h"
 #include "runtime/coordinator_record.h"
 #include "runtime/proposer.h"
@@ -52,10 +53,13 @@ struct MemberRecord {
   uint32_t start_members = 0;
   bool drain_requested = false;
   absl::Time drain_at = absl::InfinitePast();
+  bool drain_due = false;  // it was when the operator said so, whatever the clocks say later
   Beat beat;
   absl::Time beat_at = absl::InfinitePast();
   std::map<NodeId, KnownLink> links;  // by peer; at most Coordinator::kLinksMax, of late
-  bool leaving = false;               // it said Leave
+  ClockEstimate clock;
+  bool clock_unused = false;  // what was said of its clock last: the calendar goes without
+  bool leaving = false;       // it said Leave
   std::string removed;  // an unplanned view left this incarnation out, and why; empty otherwise
   Epoch installed;      // the latest view it holds, or that was sent on its stream
   absl::Time install_sent = absl::InfinitePast();
@@ -70,6 +74,8 @@ struct CoordinatorOptions : ViewPolicy {
   // member may reconnect within this time.
   absl::Duration reconnect_grace = absl::Milliseconds(200);
   absl::Duration proposal_timeout = absl::Seconds(1);  // then a new ballot
+  // How far the calendar was ahead of this clock when it was known last (a member that acts).
+  std::optional<absl::Duration> calendar_ahead;
   size_t members_max = 10000;
   size_t events_max = 10000;  // kept for `perigeectl events`
   // The driver writes down what NextRecord says, so that the next coordinator can be restored from
@@ -105,6 +111,11 @@ struct ClusterState {
   bool left_by_plan_unknown = false;
   std::map<NodeId, Eviction> evictions;  // by operators, until a view without them is decided
   ContactPlan plan;
+  // The contact plan and the drains are about calendar time, what most clocks say
+  // (coordinator_clocks.cc); silence is measured by the own clock alone.
+  absl::Duration calendar_ahead;  // of the own clock
+  bool calendar_unknown = false;  // the members' clocks are not known yet: nothing goes by the plan
+  absl::Time Calendar(absl::Time now) const { return now + calendar_ahead; }
 };
 
 // The eviction of this very incarnation; null where there is none.
@@ -119,7 +130,7 @@ struct Absence {
   std::string reason;                      // "dark until 12:00:05Z"
 };
 std::optional<Absence> PlannedAbsence(absl::Time now, const MemberRecord& record,
-                                      const ContactPlan& plan, const CoordinatorOptions& options);
+                                      const ClusterState& state, const CoordinatorOptions& options);
 
 // Pure. In order: found, remove the lost (unplanned; also drops joiners that are not active yet,
 // and ends ops that a planned leaver left unfinished), take out who drains or goes dark (planned),
@@ -139,6 +150,9 @@ class Coordinator {
   // Links that are kept per member; one that is not told of again is forgotten.
   static constexpr size_t kLinksMax = 128;
   static constexpr absl::Duration kLinkKept = absl::Seconds(5);
+  // A clock that is known less well, or is further off than that, is not used and shown to people.
+  static constexpr absl::Duration kClockBoundMax = absl::Milliseconds(500);
+  static constexpr absl::Duration kClockAheadMax = absl::Seconds(1);
   // The driver takes all records and messages after a few calls; this many at once is a bug of the
   // driver.
   static constexpr size_t kOutgoingMax = size_t{1} << 20;
@@ -182,6 +196,8 @@ class Coordinator {
 
   // Reading.
   const ClusterState& state() const { return state_; }
+  // How far the member's clock is ahead of calendar time; nothing while that is not known.
+  std::optional<ClockOffset> ClockOf(absl::Time now, const MemberRecord& record) const;
   const std::string& plan_text() const { return plan_text_; }
   const std::deque<ViewRecord>& views() const { return views_; }
   const std::deque<CoordinatorEvent>& events() const { return events_; }
@@ -241,6 +257,10 @@ class Coordinator {
   void RefuseStrangers(absl::Time now);
   // Tells the members what the next view waits for, or that it waits for nothing.
   void TellWaiting(absl::Time now);
+  // Calendar time, from what the members say.
+  void FollowClocks(absl::Time now);
+  void SetCalendar(absl::Duration ahead);
+  void FlagClocks(absl::Time now);
 
   // The view that counts: the decided one, or the one that is being adopted. Null before the first.
   const View* CurrentView() const;
@@ -287,6 +307,10 @@ class Coordinator {
   uint64_t events_count_ = 0;
   uint64_t restored_event_ = 0;
   CoordinatorCounters counters_;
+  absl::Time clocks_at_ = absl::InfinitePast();      // when to look at the clocks again
+  absl::Time calendar_by_ = absl::InfiniteFuture();  // whoever's clock is not known by then
+  bool calendar_settled_ = false;                    // all clocks were known, or that has passed
+  bool own_clock_unused_ = false;                    // as MemberRecord::clock_unused
   std::string waiting_reason_;
   std::string to_tell_;
   std::string told_;

@@ -24,6 +24,7 @@ absl::Status Coordinator::Drain(absl::Time now, NodeId node, absl::Time at,
   }
   it->second.drain_requested = true;
   it->second.drain_at = at;
+  it->second.drain_due = at <= state_.Calendar(now);
   Record(DrainRecord{.node = node, .at = at});
   AddEvent(now, "drain", node,
            absl::StrCat("by ", who, " at ", absl::FormatTime(at, absl::UTCTimeZone())));
@@ -45,6 +46,7 @@ absl::Status Coordinator::Undrain(absl::Time now, NodeId node, const std::string
   }
   it->second.drain_requested = false;
   it->second.drain_at = absl::InfinitePast();
+  it->second.drain_due = false;
   Record(DrainRecord{.node = node});
   AddEvent(now, "undrain", node, absl::StrCat("by ", who));
   changed_ = true;

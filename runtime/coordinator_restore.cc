@@ -48,7 +48,7 @@ void Coordinator::Restore(absl::Time now, const CoordinatorSnapshot& snapshot) {
     record.drain_at = at;
     if (at > now || (adopting_ && adopting_->view.Find(node) != nullptr)) continue;
     record.state = MemberState::kDrained;
-    record.reason = PlannedAbsence(now, record, state_.plan, options_)->reason;
+    record.reason = "drained by an operator";
   }
   if (!snapshot.drains.empty()) {
     absl::StrAppend(&text, ", ", snapshot.drains.size(), " nodes to be drained");

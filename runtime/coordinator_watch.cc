@@ -1,6 +1,7 @@
 // What the coordinator does when time passes or something changed: finds the silent, follows the
 // plan, proposes the next view, and brings decided views to the members.
 #include <algorithm>
+#include <iterator>
 #include <set>
 #include <utility>
 
@@ -46,6 +47,7 @@ void Coordinator::Finish(absl::Time now) {
 }
 
 void Coordinator::Watch(absl::Time now) {
+  FollowClocks(now);
   std::vector<NodeId> gone;
   watch_at_ = absl::InfiniteFuture();
   for (auto& [node, record] : state_.members) {
@@ -65,6 +67,17 @@ void Coordinator::Watch(absl::Time now) {
   // Every beat interval, so that the lateness of this loop shows (Begin).
   if (!state_.members.empty()) watch_at_ = std::min(watch_at_, now + options_.beat_interval);
   if (watch_at_ <= now) watch_at_ = now + options_.beat_interval;
+}
+
+void Coordinator::KeepLinks(absl::Time now, MemberRecord& record) const {
+  for (auto it = record.links.begin(); it != record.links.end();) {
+    it = now - it->second.at > kLinkKept ? record.links.erase(it) : std::next(it);
+  }
+  for (const LinkReport& link : record.beat.links) {
+    if (record.links.size() < kLinksMax || record.links.contains(link.peer)) {
+      record.links[link.peer] = {link, now};
+    }
+  }
 }
 
 // Its control stream may only be slow: TCP over a lossy link brings nothing for a second now and
@@ -94,7 +107,7 @@ void Coordinator::WatchMember(absl::Time now, MemberRecord& record) {
     } else if (record.last_heard == absl::InfinitePast()) {
       silence = "did not register again";
     }
-    const bool dark = state_.plan.IsDark(record.node, now);
+    const bool dark = state_.plan.IsDark(record.node, state_.Calendar(now));
     return SetState(now, record, dark ? MemberState::kDark : MemberState::kLost,
                     dark ? absl::StrCat("dark by plan but still in the view: ", silence) : silence);
   }
@@ -106,17 +119,17 @@ void Coordinator::WatchMember(absl::Time now, MemberRecord& record) {
     changed_ = changed_ || (state_.view && op.epoch < state_.view->epoch);
   }
   if (record.leaving) return;
-  const auto absence = PlannedAbsence(now, record, state_.plan, options_);
+  const auto absence = PlannedAbsence(now, record, state_, options_);
   if (absence) {
     SetState(now, record, MemberState::kDraining, absence->reason);
-  } else if (record.state == MemberState::kDraining) {
+  } else if (record.state == MemberState::kDraining && !state_.calendar_unknown) {
     const bool votes = CurrentView()->Find(record.node)->votes > 0;
     SetState(now, record, votes ? MemberState::kActive : MemberState::kSyncing, "stays after all");
   }
 }
 
 void Coordinator::WatchOutsider(absl::Time now, MemberRecord& record, std::vector<NodeId>* gone) {
-  const auto absence = PlannedAbsence(now, record, state_.plan, options_);
+  const auto absence = PlannedAbsence(now, record, state_, options_);
   const bool out = record.state == MemberState::kDark || record.state == MemberState::kDrained;
   if (!record.stream) {
     if (record.state == MemberState::kLost) return;
@@ -138,7 +151,9 @@ void Coordinator::WatchOutsider(absl::Time now, MemberRecord& record, std::vecto
   if (now >= record.lost_at && now >= no_suspicion_before_) {
     return Remove(now, record, absl::StrCat("no beat for ", absl::FormatDuration(SilenceLimit())));
   }
-  if (newcomer && out) SetState(now, record, MemberState::kJoining, "waits to be taken in");
+  if (newcomer && out && !state_.calendar_unknown) {
+    SetState(now, record, MemberState::kJoining, "waits to be taken in");
+  }
 }
 
 // A member that leaves before a hibernating view sleeps: from now on the record is that of its next
@@ -218,7 +233,12 @@ void Coordinator::TellWaiting(absl::Time now) {
   if (!solved && now < told_at_ + options_.lease / kTellsPerLease) return;
   told_ = to_tell_;
   told_at_ = now;
-  for (const auto& [stream, node] : streams_) Send(stream, Waiting{told_});
+  for (const auto& [stream, node] : streams_) {
+    Waiting waiting{.reason = told_, .clock = now};
+    const auto ahead = ClockOf(now, state_.members.at(node));
+    if (ahead) waiting.calendar_ahead = -ahead->ahead;
+    Send(stream, std::move(waiting));
+  }
 }
 
 void Coordinator::StartProposal(absl::Time now, ProposalGoal goal) {

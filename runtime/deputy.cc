@@ -100,6 +100,7 @@ void Deputy::Act(absl::Time now) {
   static_cast<ViewPolicy&>(options) = policy_;
   options.self = self_;
   options.version = version_;
+  options.calendar_ahead = calendar_ahead_;
   acting_ = std::make_unique<Acting>(
       Acting{.life = ++lives_,
              .coordinator = Coordinator(options, plan_, /*plan_text=*/"", rng_.Fork()),
@@ -163,7 +164,7 @@ void Deputy::OnPeerMessage(absl::Time now, NodeId peer, PartMessage part) {
   if (part.up) {
     OnPartUp(now, peer, std::move(part));
   } else {
-    OnPartDown(peer, std::move(part));
+    OnPartDown(now, peer, std::move(part));
   }
 }
 
@@ -190,7 +191,7 @@ void Deputy::OnPartUp(absl::Time now, NodeId peer, PartMessage part) {
   PumpCoordinator();
 }
 
-void Deputy::OnPartDown(NodeId peer, PartMessage part) {
+void Deputy::OnPartDown(absl::Time now, NodeId peer, PartMessage part) {
   auto it = attachments_.find(peer);
   if (it == attachments_.end() || it->second.broken || part.life != it->second.life) return;
   auto whole = it->second.stream.OnPart(std::move(part));
@@ -203,20 +204,33 @@ void Deputy::OnPartDown(NodeId peer, PartMessage part) {
       return;
     }
     PERIGEE_CHECK(messages_.size() < kQueueMax);
+    it->second.clock.OnMessage(now, *message);
     messages_.push_back(*std::move(message));
   }
 }
+
+namespace {
+
+// A beat names the clock of whom it is for.
+MemberMessage WithClock(MemberMessage message, const std::optional<ClockReport>& clock) {
+  if (auto* beat = std::get_if<Beat>(&message)) beat->clock = clock;
+  return message;
+}
+
+}  // namespace
 
 void Deputy::OnOwnMessage(absl::Time now, const MemberMessage& message) {
   const bool registers = std::holds_alternative<Register>(message);
   for (auto& [node, attachment] : attachments_) {
     if (!IsLive(attachment, now) || attachment.registered == registers) continue;
     attachment.registered = true;
-    for (PartMessage& part : attachment.stream.Split(Encode(message))) Push(node, std::move(part));
+    const std::vector<uint8_t> bytes = Encode(WithClock(message, attachment.clock.Report(now)));
+    for (PartMessage& part : attachment.stream.Split(bytes)) Push(node, std::move(part));
   }
   if (acting_ == nullptr || acting_->registered == registers) return;
   acting_->registered = true;
-  acting_->coordinator.OnMessage(now, kOwnStream, message);
+  const ClockReport own{.clock = now, .heard = now};
+  acting_->coordinator.OnMessage(now, kOwnStream, WithClock(message, own));
   PumpCoordinator();
 }
 

@@ -24,6 +24,7 @@
 #include <string>
 
 #include "absl/time/time.h"
+#include "runtime/clock_offset.h"
 #include "runtime/control_message.h"
 #include "runtime/coordinator.h"
 #include "runtime/peer_message.h"
@@ -47,6 +48,8 @@ class Deputy {
   // ---- What the node knows. ----
   void SetPolicy(const ViewPolicy& policy) { policy_ = policy; }
   void SetPlan(ContactPlan plan) { plan_ = std::move(plan); }
+  // How far calendar time is ahead of the own clock: what one begins with that acts.
+  void SetCalendar(std::optional<absl::Duration> ahead) { calendar_ahead_ = ahead; }
   void OnView(absl::Time now, const View& view);
   void OnCoordinatorHeard(absl::Time now);
   void OnCoordinatorClosed(absl::Time now);
@@ -91,6 +94,7 @@ class Deputy {
   struct Attachment {
     uint32_t life = 0;
     PeerStream stream;
+    HeardClock clock;
     absl::Time since;
     absl::Time until;  // unless it is heard again
     bool has_view = false;
@@ -118,7 +122,7 @@ class Deputy {
   void Act(absl::Time now);
   void Summon(absl::Time now);
   void OnPartUp(absl::Time now, NodeId peer, PartMessage part);
-  void OnPartDown(NodeId peer, PartMessage part);
+  void OnPartDown(absl::Time now, NodeId peer, PartMessage part);
   void Close(absl::Time now, Attached& member);
   void PumpCoordinator();
   void Push(NodeId to, PeerMessage message);
@@ -132,6 +136,7 @@ class Deputy {
   Rng rng_;
   ViewPolicy policy_;
   ContactPlan plan_;
+  std::optional<absl::Duration> calendar_ahead_;
   std::optional<View> view_;
   absl::Time lease_until_ = absl::InfinitePast();
   absl::Time not_before_ = absl::InfinitePast();

@@ -33,6 +33,7 @@
 #include "runtime/control_message.h"
 #include "runtime/deputy.h"
 #include "runtime/hibernation.h"
+#include "runtime/member_clock.h"
 #include "runtime/membership.h"
 #include "runtime/peer_message.h"
 #include "runtime/state_transfer.h"
@@ -206,6 +207,8 @@ class Node {
   // Peers whose transfers are posted here and have not come, and how many.
   std::vector<std::pair<NodeId, size_t>> MissingTransfers() const;
   const std::string& waiting_reason() const { return waiting_reason_; }
+  // Calendar time at `now`, as far as it is known.
+  absl::Time Calendar(absl::Time now) const { return clock_.Calendar(now); }
   // "op 5.0 (epoch 3, 12 of 18 chunks): waiting for node 4; coordinator: view 4 needs 3 of 5 votes,
   // missing ...".
   std::string Describe(absl::Time now, OpId op) const;
@@ -341,6 +344,7 @@ class Node {
   Membership membership_;
   Deputy deputy_;
   ContactPlan plan_;
+  MemberClock clock_;
   StateTransfer state_transfer_;
 
   std::map<OpId, RunningOp> ops_;  // not stable

@@ -12,6 +12,7 @@ namespace perigee {
 
 void Node::OnControlConnected(absl::Time now) {
   connected_ = true;
+  clock_.OnConnected();
   if (out_) return;
   SendToCoordinator(Registration());
   next_beat_ = now + beat_interval_;
@@ -28,6 +29,7 @@ void Node::OnControl(absl::Time now, const CoordinatorMessage& message) {
   if (out_) return;
   deputy_.OnCoordinatorHeard(now);
   if (const auto* welcome = std::get_if<Welcome>(&message)) welcome_ = *welcome;
+  clock_.OnCoordinator(now, message);
   Handle(now, message);
   PumpDeputy(now);
 }
@@ -46,6 +48,8 @@ void Node::Handle(absl::Time now, const CoordinatorMessage& message) {
     OnInstall(now, *install);
   } else if (const auto* waiting = std::get_if<Waiting>(&message)) {
     waiting_reason_ = waiting->reason;
+    clock_.OnWaiting(*waiting);
+    deputy_.SetCalendar(clock_.calendar_ahead());
   } else if (const auto* removed = std::get_if<Removed>(&message)) {
     // A planned leaver finishes what it takes part in; its peers still count on it.
     if (!leaving_) GoOut(now, {.may_rejoin = removed->may_rejoin, .reason = removed->reason});
@@ -105,6 +109,7 @@ void Node::SendBeat(absl::Time now) {
   Beat beat = ReportWithoutLinks(now);
   deputy_.OnOwnMessage(now, beat);
   beat.links = NextLinks(now);  // for people, who ask the coordinator
+  beat.clock = clock_.Report(now);
   SendToCoordinator(std::move(beat));
   // Again and again: what counts is how long the silence lasts, and a suspicion grows old.
   for (const auto& [node, since] : silent_) SendSuspicion(now, node, since);
@@ -119,7 +124,9 @@ void Node::SetLoopLateness(absl::Time now, absl::Duration lateness) {
 
 void Node::SendSuspicion(absl::Time now, NodeId node, absl::Time since) {
   const auto peer = peers_.find(node);
-  if (peer == peers_.end() || plan_.IsDark(node, now) || plan_.IsDark(options_.self, now)) return;
+  const absl::Time calendar = Calendar(now);
+  const bool dark = plan_.IsDark(node, calendar) || plan_.IsDark(options_.self, calendar);
+  if (peer == peers_.end() || dark) return;
   SendControl(now, Suspect{.node = node,
                            .incarnation = peer->second,
                            .silent_for = now - std::max(since, punctual_since_)});

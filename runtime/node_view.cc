@@ -220,7 +220,7 @@ void Node::GoOut(absl::Time now, const LeftView& left) {
 }
 
 Link Node::LinkTo(NodeId peer, absl::Time now) const {
-  return plan_.LinkAt(options_.self, peer, now).value_or(options_.default_link);
+  return plan_.LinkAt(options_.self, peer, Calendar(now)).value_or(options_.default_link);
 }
 
 // ---- Messages between members. ----

@@ -8,7 +8,7 @@ namespace perigee {
 
 Situation SituationOf(absl::Time now, const Coordinator& coordinator) {
   const ClusterState& state = coordinator.state();
-  Situation situation{.now = now, .waiting_reason = coordinator.waiting_reason()};
+  Situation situation{.now = state.Calendar(now), .waiting_reason = coordinator.waiting_reason()};
   for (const auto& [node, record] : state.members) {
     MemberAccount account{.node = node,
                           .in_view = state.view && HasLife(*state.view, node, record.incarnation),

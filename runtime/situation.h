@@ -8,7 +8,7 @@
 namespace perigee {
 
 // Every member with all its links that the coordinator keeps; without the plan, which may be large
-// (coordinator.state().plan).
+// (coordinator.state().plan). Its `now` is calendar time.
 Situation SituationOf(absl::Time now, const Coordinator& coordinator);
 
 }  // namespace perigee

@@ -98,6 +98,8 @@ std::vector<Cell> NodeCells(const proto::NodeRow& row, absl::Time now) {
   cells.emplace_back(stats.packets_lost());
   cells.emplace_back(stats.packets_repaired());
   cells.push_back(MillisCell(row.loop_lateness_ns()));
+  cells.push_back(row.has_clock_offset_ns() ? MillisCell(row.clock_offset_ns()) : Cell());
+  cells.push_back(row.has_clock_bound_ns() ? MillisCell(row.clock_bound_ns()) : Cell());
   cells.emplace_back(row.address());
   cells.push_back(IdCell(row.incarnation()));
   cells.push_back(row.has_dark() ? DarkCell(row.dark(), now, false) : Cell());
@@ -178,6 +180,8 @@ Table NodesTable(const proto::NodesReply& reply) {
                {"packets_lost", kWide},
                {"packets_repaired", kWide},
                {"loop_lateness_ms", kWide},
+               {"clock_offset_ms", kWide},
+               {"clock_bound_ms", kWide},
                {"address"},
                {"incarnation", kWide},
                {"dark"},

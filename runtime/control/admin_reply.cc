@@ -25,8 +25,9 @@ std::optional<DarkInterval> NextDark(absl::Time now, const ContactPlan& plan) {
   return next;
 }
 
-void Fill(absl::Time now, const MemberRecord& record, const ClusterState& state,
+void Fill(absl::Time now, const MemberRecord& record, const Coordinator& coordinator,
           proto::NodeRow* row) {
+  const ClusterState& state = coordinator.state();
   row->set_node(record.node.value());
   row->set_state(Name(record.state));
   row->set_connected(record.stream.has_value());
@@ -42,7 +43,7 @@ void Fill(absl::Time now, const MemberRecord& record, const ClusterState& state,
   row->set_loop_lateness_ns(absl::ToInt64Nanoseconds(record.beat.loop_lateness));
   row->set_address(record.address);
   *row->mutable_incarnation() = ToProto(record.incarnation);
-  if (const auto dark = state.plan.CurrentOrNextDark(record.node, now)) {
+  if (const auto dark = state.plan.CurrentOrNextDark(record.node, state.Calendar(now))) {
     SetDark(dark, row->mutable_dark());
   }
   if (record.drain_requested) {
@@ -50,6 +51,10 @@ void Fill(absl::Time now, const MemberRecord& record, const ClusterState& state,
   }
   row->set_since_ns(absl::ToUnixNanos(record.since));
   row->set_reason(record.reason);
+  if (const auto clock = coordinator.ClockOf(now, record)) {
+    row->set_clock_offset_ns(absl::ToInt64Nanoseconds(clock->ahead));
+    row->set_clock_bound_ns(absl::ToInt64Nanoseconds(clock->bound));
+  }
 }
 
 }  // namespace
@@ -80,7 +85,9 @@ proto::StatusReply StatusOf(absl::Time now, const Coordinator& coordinator,
   reply.set_nodes_connected(connected);
   reply.set_step(step);
   reply.set_dark_intervals(static_cast<uint32_t>(state.plan.dark_intervals().size()));
-  if (const auto dark = NextDark(now, state.plan)) SetDark(dark, reply.mutable_next_dark());
+  if (const auto dark = NextDark(state.Calendar(now), state.plan)) {
+    SetDark(dark, reply.mutable_next_dark());
+  }
   return reply;
 }
 
@@ -97,7 +104,7 @@ proto::NodesReply NodesOf(absl::Time now, const Coordinator& coordinator) {
   proto::NodesReply reply;
   reply.set_now_ns(absl::ToUnixNanos(now));
   for (const auto& [node, record] : coordinator.state().members) {
-    Fill(now, record, coordinator.state(), reply.add_nodes());
+    Fill(now, record, coordinator, reply.add_nodes());
   }
   return reply;
 }

@@ -132,7 +132,7 @@ std::string DrainText(absl::Time now, NodeId node, const Coordinator& coordinato
   std::string text = absl::StrCat("node ", node.value());
   if (it == coordinator.state().members.end()) return text;
   absl::StrAppend(&text, " is ", Name(it->second.state));
-  if (it->second.drain_requested && it->second.drain_at > now) {
+  if (it->second.drain_requested && it->second.drain_at > coordinator.state().Calendar(now)) {
     absl::StrAppend(
         &text, " and leaves at ",
         absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", it->second.drain_at, absl::UTCTimeZone()));
@@ -219,7 +219,7 @@ grpc::ServerUnaryReactor* AdminService::Plan(grpc::CallbackServerContext* contex
                                              const proto::AdminRequest* request,
                                              proto::PlanReply* reply) {
   return Ask(context, Rpc::kPlan, *request, [=](absl::Time now, Coordinator& coordinator) {
-    reply->set_now_ns(absl::ToUnixNanos(now));
+    reply->set_now_ns(absl::ToUnixNanos(coordinator.state().Calendar(now)));
     reply->set_text(coordinator.plan_text());
     return absl::OkStatus();
   });
@@ -238,7 +238,8 @@ grpc::ServerUnaryReactor* AdminService::Drain(grpc::CallbackServerContext* conte
   const std::string who = WhoActs(*context, request->who());
   return Ask(context, Rpc::kDrain, *request, [=](absl::Time now, Coordinator& coordinator) {
     const NodeId node(request->node());
-    const absl::Time at = request->has_at_ns() ? absl::FromUnixNanos(request->at_ns()) : now;
+    const absl::Time at = request->has_at_ns() ? absl::FromUnixNanos(request->at_ns())
+                                               : coordinator.state().Calendar(now);
     absl::Status drained = coordinator.Drain(now, node, at, who);
     coordinator.Audit(now, node, AuditText(who, "drain", drained));
     if (drained.ok()) reply->set_text(DrainText(now, node, coordinator));

@@ -185,14 +185,24 @@ absl::StatusOr<MemberMessage> FromProto(const proto::Suspect& in) {
 absl::StatusOr<CoordinatorMessage> FromProto(const proto::Welcome& in) {
   PERIGEE_RETURN_IF_ERROR(MustHave(in.beat_interval_ns() > 0, "welcome.beat_interval"));
   PERIGEE_RETURN_IF_ERROR(MustHave(in.lease_ns() > 0, "welcome.lease"));
-  return Welcome{.coordinator = perigee::FromProto(in.coordinator()),
-                 .policy = {.beat_interval = absl::Nanoseconds(in.beat_interval_ns()),
-                            .suspect_after = absl::Nanoseconds(in.suspect_after_ns()),
-                            .lease = absl::Nanoseconds(in.lease_ns()),
-                            .dark_lead = absl::Nanoseconds(in.dark_lead_ns()),
-                            .steps_ahead = in.steps_ahead(),
-                            .min_members = in.min_members()},
-                 .plan_text = in.plan_text()};
+  Welcome out{.coordinator = perigee::FromProto(in.coordinator()),
+              .policy = {.beat_interval = absl::Nanoseconds(in.beat_interval_ns()),
+                         .suspect_after = absl::Nanoseconds(in.suspect_after_ns()),
+                         .lease = absl::Nanoseconds(in.lease_ns()),
+                         .dark_lead = absl::Nanoseconds(in.dark_lead_ns()),
+                         .steps_ahead = in.steps_ahead(),
+                         .min_members = in.min_members()},
+              .plan_text = in.plan_text()};
+  if (in.has_clock_ns()) out.clock = absl::FromUnixNanos(in.clock_ns());
+  return out;
+}
+
+absl::StatusOr<CoordinatorMessage> FromProto(const proto::Waiting& in) {
+  PERIGEE_RETURN_IF_ERROR(AtMost(in.reason().size(), kReasonBytesMax, "waiting.reason"));
+  Waiting out{.reason = in.reason()};
+  if (in.has_clock_ns()) out.clock = absl::FromUnixNanos(in.clock_ns());
+  if (in.has_calendar_ahead_ns()) out.calendar_ahead = absl::Nanoseconds(in.calendar_ahead_ns());
+  return out;
 }
 
 absl::StatusOr<CoordinatorMessage> FromProto(const proto::Removed& in) {
@@ -233,6 +243,11 @@ absl::StatusOr<Beat> FromProto(const proto::Beat& in) {
                .failed_ago = absl::Nanoseconds(in.calls().failed_ago_ns()),
                .failure = in.calls().failure()};
   for (const proto::LinkReport& link : in.links()) out.links.push_back(FromProto(link));
+  if (in.has_clock_ns()) {
+    out.clock = {.clock = absl::FromUnixNanos(in.clock_ns()),
+                 .heard = absl::FromUnixNanos(in.clock_heard_ns()),
+                 .heard_for = absl::Nanoseconds(in.clock_heard_for_ns())};
+  }
   return out;
 }
 
@@ -278,9 +293,7 @@ absl::StatusOr<CoordinatorMessage> FromProto(const proto::CoordinatorMessage& me
     case proto::CoordinatorMessage::kRemoved:
       return FromProto(message.removed());
     case proto::CoordinatorMessage::kWaiting:
-      PERIGEE_RETURN_IF_ERROR(
-          AtMost(message.waiting().reason().size(), kReasonBytesMax, "waiting.reason"));
-      return Waiting{.reason = message.waiting().reason()};
+      return FromProto(message.waiting());
     case proto::CoordinatorMessage::KIND_NOT_SET:
       break;
   }

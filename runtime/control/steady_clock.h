@@ -1,6 +1,6 @@
 // The clock of a process: the machine's wall clock as it was when this was made, and from then on
 // only what has passed. An operator or NTP that sets the wall clock fires no timeout and makes
-// nobody silent.
+// nobody silent; how far the clock is off is the calendar's business (runtime/clock_offset.h).
 // A value: main makes one and hands it on, so that a process has one time line.
 #pragma once
 

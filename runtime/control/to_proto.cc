@@ -45,6 +45,13 @@ proto::LinkReport ToProto(const LinkReport& in) {
   return out;
 }
 
+void Fill(const ClockReport& in, proto::Beat* out) {
+  const auto& [clock, heard, heard_for] = in;
+  out->set_clock_ns(absl::ToUnixNanos(clock));
+  out->set_clock_heard_ns(absl::ToUnixNanos(heard));
+  out->set_clock_heard_for_ns(absl::ToInt64Nanoseconds(heard_for));
+}
+
 proto::Ballot ToProto(const Ballot& in) {
   const auto& [round, proposer, incarnation] = in;
   proto::Ballot out;
@@ -151,7 +158,7 @@ void Fill(const Suspect& in, proto::MemberMessage* message) {
 }
 
 void Fill(const Welcome& in, proto::CoordinatorMessage* message) {
-  const auto& [coordinator, policy, plan_text] = in;
+  const auto& [coordinator, policy, plan_text, clock] = in;
   const auto& [beat_interval, suspect_after, lease, dark_lead, steps_ahead, min_members] = policy;
   proto::Welcome& out = *message->mutable_welcome();
   *out.mutable_coordinator() = ToProto(coordinator);
@@ -162,6 +169,7 @@ void Fill(const Welcome& in, proto::CoordinatorMessage* message) {
   out.set_steps_ahead(steps_ahead);
   out.set_min_members(min_members);
   out.set_plan_text(plan_text);
+  if (clock) out.set_clock_ns(absl::ToUnixNanos(*clock));
 }
 
 void Fill(const Prepare& in, proto::CoordinatorMessage* message) {
@@ -191,8 +199,11 @@ void Fill(const Removed& in, proto::CoordinatorMessage* message) {
 }
 
 void Fill(const Waiting& in, proto::CoordinatorMessage* message) {
-  const auto& [reason] = in;
-  message->mutable_waiting()->set_reason(Cut(reason));
+  const auto& [reason, clock, calendar_ahead] = in;
+  proto::Waiting& out = *message->mutable_waiting();
+  out.set_reason(Cut(reason));
+  if (clock) out.set_clock_ns(absl::ToUnixNanos(*clock));
+  if (calendar_ahead) out.set_calendar_ahead_ns(absl::ToInt64Nanoseconds(*calendar_ahead));
 }
 
 }  // namespace
@@ -220,7 +231,7 @@ proto::View ToProto(const View& in) {
 
 proto::Beat ToProto(const Beat& in) {
   const auto& [step, epoch, active, undecided, hears_coordinator, loop_lateness, stats, ops, frozen,
-               calls, links] = in;
+               calls, links, clock] = in;
   proto::Beat out;
   out.set_step(step.value());
   out.set_epoch(epoch.value());
@@ -233,6 +244,7 @@ proto::Beat ToProto(const Beat& in) {
   out.set_frozen(frozen);
   *out.mutable_calls() = ToProto(calls);
   for (const LinkReport& link : links) *out.add_links() = ToProto(link);
+  if (clock) Fill(*clock, &out);
   return out;
 }
 

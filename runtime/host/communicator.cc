@@ -316,6 +316,12 @@ ContactPlan Communicator::plan() const {
       .value_or(ContactPlan());
 }
 
+SteadyClock Communicator::Calendar() {
+  absl::Duration ahead;
+  Call([&](absl::Time now, Node& node) { ahead = node.Calendar(now) - now; });
+  return options_.clock.Ahead(ahead);
+}
+
 SessionCounters Communicator::counters() {
   SessionCounters counters;
   Call([&](absl::Time, Node& node) { counters = node.endpoint().CountersTotal(); });

@@ -118,6 +118,8 @@ class Communicator {
 
   View view() const;
   ContactPlan plan() const;
+  // Tells calendar time, which the plan is about, as far as this member knows it.
+  SteadyClock Calendar();
   SessionCounters counters();
   NodeId node() const { return options_.node; }
   const Incarnation& incarnation() const { return loop_->incarnation(); }

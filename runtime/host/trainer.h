@@ -166,6 +166,7 @@ class Trainer {
   SessionCounters counters_;  // of earlier incarnations of this run
   ContactPlan plan_;
   std::optional<Sleep> sleep_;  // that the next life begins with
+  SteadyClock calendar_;        // which the plan is about
   uint32_t flags_ = 0;          // of the last reduction
   int given_up_ = 0;            // since steps were applied in peace
   uint64_t given_up_at_ = 0;    // steps_applied_ then

@@ -72,6 +72,7 @@ absl::StatusOr<Trainer::Outcome> Trainer::RunAsMember() {
 
 void Trainer::EndIncarnation() {
   if (comm_ == nullptr) return;
+  calendar_ = comm_->Calendar();
   const SessionCounters last = comm_->counters();
   counters_.packets_sent += last.packets_sent;
   counters_.packets_received += last.packets_received;
@@ -83,7 +84,7 @@ void Trainer::EndIncarnation() {
 }
 
 void Trainer::WaitWhileDark() {
-  const absl::Time now = Now();
+  const absl::Time now = calendar_.Now();
   const std::optional<DarkInterval> dark = plan_.CurrentOrNextDark(options_.communicator.node, now);
   if (!dark || dark->begins - now > kDarkLeadMax) return;
   on_notice_("dark", absl::StrCat("until ", absl::FormatTime(dark->ends, absl::UTCTimeZone())));
@@ -119,13 +120,13 @@ void Trainer::WaitWhileAsleep() {
   const Resumption& resumption = sleep_->resumption;
   absl::Time wakes = *resumption.proposal.wakes;
   const absl::StatusOr<ContactPlan> plan =
-      ParseContactPlan(resumption.welcome.plan_text, "plan of the coordinator", Now());
+      ParseContactPlan(resumption.welcome.plan_text, "plan of the coordinator", calendar_.Now());
   if (plan.ok()) {
     const auto dark = plan->CurrentOrNextDark(node(), wakes);
     if (dark && dark->begins <= wakes) wakes = dark->ends;
   }
   on_notice_("asleep", absl::StrCat("until ", absl::FormatTime(wakes, absl::UTCTimeZone())));
-  absl::SleepFor(wakes - Now());
+  absl::SleepFor(wakes - calendar_.Now());
 }
 
 absl::Duration Trainer::StepDeadline() const {

@@ -153,6 +153,17 @@ TEST(ComputeView, NotBeforeTheLead) {
   EXPECT_EQ(Nodes(cluster.Decide()), "none");
 }
 
+TEST(ComputeView, ThePlanIsAboutCalendarTime) {
+  Cluster cluster;
+  cluster.InView({0, 1, 2});
+  SetDark(cluster, 1, -absl::Hours(1), -absl::Minutes(50));
+  EXPECT_EQ(Nodes(cluster.Decide()), "none");
+  cluster.state_.calendar_ahead = -absl::Hours(1);
+  EXPECT_EQ(Nodes(cluster.Decide()), "0 2 planned");
+  cluster.state_.calendar_unknown = true;
+  EXPECT_EQ(Nodes(cluster.Decide()), "none");
+}
+
 TEST(ComputeView, KeepsMembersMin) {
   Cluster cluster;
   cluster.InView({0, 1});

@@ -19,6 +19,7 @@ Beat RandomBeat(Rng& rng) {
   beat.ops.back().phase = static_cast<OpReport::Phase>(rng.Below(3));
   beat.ops.back().call = "allreduce sum of 1000 f32";
   beat.calls = {.last = OpId(rng.Next()), .ago = absl::Seconds(4), .failure = "mismatch"};
+  if (rng.Bernoulli(0.5)) beat.clock = RandomClockReport(rng);
   beat.links.push_back({.peer = NodeId(2), .heard_ago = absl::Milliseconds(20)});
   return beat;
 }
@@ -38,7 +39,10 @@ std::vector<CoordinatorMessage> RandomCoordinatorMessages(Rng& rng) {
           Accept{.ballot = RandomBallot(rng), .proposal = RandomProposal(rng)},
           Install{RandomProposal(rng)},
           Removed{.may_rejoin = false, .reason = "old"},
-          Waiting{"votes"}};
+          Waiting{"votes"},
+          Waiting{.reason = "votes",
+                  .clock = absl::FromUnixNanos(static_cast<int64_t>(rng.Next())),
+                  .calendar_ahead = absl::Nanoseconds(static_cast<int64_t>(rng.Next()))}};
 }
 
 TEST(ControlCodec, EveryKindComesBackAsItWas) {

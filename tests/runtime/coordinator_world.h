@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "runtime/clock_offset.h"
 #include "runtime/coordinator.h"
 #include "runtime/membership.h"
 #include "transport/base/rng.h"
@@ -26,6 +27,9 @@ struct Process {
       : node(node), membership(NodeId(node), {.high = life, .low = node}) {
     incarnation = {.high = life, .low = node};
   }
+  std::optional<ClockReport> Clock(absl::Time now) const {
+    return tells_clock ? heard.Report(now + clock) : std::nullopt;
+  }
   uint32_t node;
   Incarnation incarnation;
   Membership membership;
@@ -38,6 +42,10 @@ struct Process {
   std::vector<LinkReport> links;
   std::vector<std::string> removed;
   std::string waiting;
+  absl::Duration clock;  // ahead of the coordinator's
+  HeardClock heard;
+  bool tells_clock = true;
+  std::optional<absl::Duration> calendar_ahead;  // as it was told
   absl::Time next_beat;
   absl::Time reconnect_at = absl::InfiniteFuture();
 };
@@ -88,6 +96,7 @@ class CoordinatorWorld {
   }
   void Connect(Process& process, const std::string& version = "1.0") {
     process.stream = ++last_stream_;
+    process.heard = HeardClock();
     process.reconnect_at = absl::InfiniteFuture();
     process.next_beat = now + options.beat_interval;
     coordinator->OnMessage(now, *process.stream,
@@ -134,7 +143,8 @@ class CoordinatorWorld {
                                     .epoch = installed ? installed->view.epoch : Epoch(),
                                     .active = process->active && installed,
                                     .ops = process->ops,
-                                    .links = process->links});
+                                    .links = process->links,
+                                    .clock = process->Clock(now)});
         Deliver();
       }
       if (now >= coordinator->NextTimeout()) coordinator->OnTimeout(now);
@@ -207,6 +217,7 @@ class CoordinatorWorld {
     return true;
   }
   void Answer(Process& process, const CoordinatorMessage& message) {
+    process.heard.OnMessage(now + process.clock, message);
     const LocalProgress progress{.started = StepId(process.step), .any_started = process.step > 0};
     if (const auto* prepare = std::get_if<Prepare>(&message)) {
       coordinator->OnMessage(now, *process.stream,
@@ -222,6 +233,7 @@ class CoordinatorWorld {
           absl::StrCat(removed->may_rejoin ? "may rejoin: " : "for good: ", removed->reason));
     } else if (const auto* waiting = std::get_if<Waiting>(&message)) {
       process.waiting = waiting->reason;
+      if (waiting->calendar_ahead) process.calendar_ahead = waiting->calendar_ahead;
     }
   }
 

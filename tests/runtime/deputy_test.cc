@@ -133,6 +133,22 @@ TEST_F(DeputyTest, AfterItsDeathTheNextOneActsAndRemovesIt) {
   EXPECT_EQ(deputies_[1].acting()->state().members.at(NodeId(0)).state, MemberState::kLost);
 }
 
+TEST_F(DeputyTest, ItGoesOnWithTheCalendarItKnewUntilItKnowsTheClocks) {
+  deputies_[0].SetCalendar(absl::Hours(1));
+  while (deputies_[0].acting() == nullptr) Run(absl::Milliseconds(10));
+  const ClusterState& state = deputies_[0].acting()->state();
+  EXPECT_FALSE(state.calendar_unknown);
+  EXPECT_EQ(state.calendar_ahead, absl::Hours(1));
+  Run(absl::Seconds(1));
+  ASSERT_NE(deputies_[0].acting(), nullptr);
+  EXPECT_EQ(state.calendar_ahead, absl::ZeroDuration());
+  for (uint32_t i = 0; i < kMembers; ++i) {
+    const auto clock = state.members.at(NodeId(i)).clock.At(now_);
+    ASSERT_TRUE(clock.has_value()) << "node " << i;
+    EXPECT_EQ(clock->ahead, absl::ZeroDuration()) << "node " << i;
+  }
+}
+
 TEST_F(DeputyTest, ItGivesWayToTheCoordinator) {
   Run(absl::Seconds(5));
   coordinator_here_ = {0, 1, 2, 3, 4};

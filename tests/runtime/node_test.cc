@@ -69,6 +69,33 @@ TEST_F(NodeTest, RegistersOnEveryConnectionAndBeats) {
   EXPECT_TRUE(NextMessage<Register>()->installed);
 }
 
+TEST_F(NodeTest, ItTellsItsClockBesideTheCoordinatorsAndFollowsTheCalendar) {
+  const absl::Time theirs = now_ + absl::Hours(3);
+  node_.OnControlConnected(now_);
+  node_.OnControl(now_, Welcome{.clock = theirs});
+  now_ += absl::Milliseconds(100);
+  node_.OnTimeout(now_);
+  std::optional<Beat> beat = NextMessage<Beat>();
+  ASSERT_TRUE(beat && beat->clock);
+  EXPECT_EQ(beat->clock->clock, now_);
+  EXPECT_EQ(beat->clock->heard, theirs);
+  EXPECT_EQ(beat->clock->heard_for, absl::Milliseconds(100));
+
+  EXPECT_EQ(node_.Calendar(now_), now_);
+  node_.OnControl(now_, Waiting{.calendar_ahead = absl::Hours(1)});
+  node_.OnControl(now_, Waiting{"the clocks are not known"});
+  EXPECT_EQ(node_.Calendar(now_), now_ + absl::Hours(1)) << "what was told last";
+
+  // The next one may be another coordinator.
+  node_.OnControlDisconnected(now_);
+  node_.OnControlConnected(now_);
+  now_ += absl::Milliseconds(100);
+  node_.OnTimeout(now_);
+  beat = NextMessage<Beat>();
+  ASSERT_TRUE(beat.has_value());
+  EXPECT_FALSE(beat->clock.has_value());
+}
+
 TEST_F(NodeTest, AloneItReducesAtOnce) {
   InstallAlone();
   std::vector<float> data = {1, 2, 3};

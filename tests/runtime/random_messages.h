@@ -56,6 +56,12 @@ inline Register RandomRegister(Rng& rng) {
   return out;
 }
 
+inline ClockReport RandomClockReport(Rng& rng) {
+  return {.clock = absl::FromUnixNanos(static_cast<int64_t>(rng.Next())),
+          .heard = absl::FromUnixNanos(static_cast<int64_t>(rng.Next())),
+          .heard_for = absl::Nanoseconds(static_cast<int64_t>(rng.Next()))};
+}
+
 inline Promise RandomPromise(Rng& rng) {
   Promise out{.epoch = Epoch(rng.Next()),
               .ballot = RandomBallot(rng),

@@ -80,6 +80,11 @@ TEST(AdminTables, NodesShowStateHealthAndTheNextEclipse) {
   EXPECT_EQ(json["last_heard"], "2027-01-15T07:59:59.900Z");
   EXPECT_EQ(json["dark"]["begins"], "2027-01-15T08:04:00.000Z");
   EXPECT_TRUE(json["drain_at"].is_null());
+  EXPECT_TRUE(json["clock_offset_ms"].is_null());
+  row->set_clock_offset_ns(3'600'000'000'000);
+  row->set_clock_bound_ns(1'500'000);
+  EXPECT_EQ(NodesTable(reply).ToJson()[0]["clock_offset_ms"], 3'600'000.0);
+  EXPECT_EQ(NodesTable(reply).ToJson()[0]["clock_bound_ms"], 1.5);
 }
 
 TEST(AdminTables, OpsStandTogetherAndViewsShowRanges) {

@@ -93,6 +93,9 @@ Beat FullBeat() {
                         .packets_lost = 7,
                         .packets_repaired = 6});
   beat.links.push_back({.peer = NodeId(3)});
+  beat.clock = {.clock = absl::FromUnixNanos(7),
+                .heard = absl::FromUnixNanos(-5),
+                .heard_for = absl::Milliseconds(-3)};
   return beat;
 }
 
@@ -118,6 +121,29 @@ TEST(Convert, WhatBeatsTellForPeopleArrives) {
   EXPECT_EQ(back.links[0].packets_lost, 7u);
   EXPECT_EQ(back.links[0].packets_repaired, 6u);
   EXPECT_EQ(back.links[1].heard_ago, absl::InfiniteDuration());
+}
+
+// Also what makes no sense: clocks are wrong (clock_offset.h sorts it out).
+TEST(Convert, TimesArriveAndAreAbsentWhereTheyAreNotTold) {
+  const auto message = FromProto(ToProto(MemberMessage(FullBeat())));
+  const Beat& back = Get<Beat>(message);
+  ASSERT_TRUE(back.clock.has_value());
+  EXPECT_EQ(back.clock->clock, absl::FromUnixNanos(7));
+  EXPECT_EQ(back.clock->heard, absl::FromUnixNanos(-5));
+  EXPECT_EQ(back.clock->heard_for, absl::Milliseconds(-3));
+  const auto empty = FromProto(ToProto(MemberMessage(Beat())));
+  EXPECT_FALSE(Get<Beat>(empty).clock.has_value());
+
+  const auto told = FromProto(ToProto(CoordinatorMessage(
+      Waiting{.clock = absl::FromUnixNanos(9), .calendar_ahead = absl::Hours(-1)})));
+  EXPECT_EQ(std::get<Waiting>(*told).clock, absl::FromUnixNanos(9));
+  EXPECT_EQ(std::get<Waiting>(*told).calendar_ahead, absl::Hours(-1));
+  const auto untold = FromProto(ToProto(CoordinatorMessage(Waiting{"votes"})));
+  EXPECT_FALSE(std::get<Waiting>(*untold).clock.has_value());
+  EXPECT_FALSE(std::get<Waiting>(*untold).calendar_ahead.has_value());
+  const auto welcome =
+      FromProto(ToProto(CoordinatorMessage(Welcome{.clock = absl::FromUnixNanos(9)})));
+  EXPECT_EQ(std::get<Welcome>(*welcome).clock, absl::FromUnixNanos(9));
 }
 
 TEST(Convert, BeatsSuspicionsAndFarewellsArriveAsTheyWereSent) {

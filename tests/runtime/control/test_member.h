@@ -92,6 +92,7 @@ class TestMember {
   }
   void OnMessage(const CoordinatorMessage& message) {
     std::lock_guard lock(mutex_);
+    heard_.OnMessage(absl::Now(), message);
     if (const auto* welcome = std::get_if<Welcome>(&message)) seen_.welcome = *welcome;
     if (const auto* removed = std::get_if<Removed>(&message)) seen_.removed = *removed;
     if (const auto* prepare = std::get_if<Prepare>(&message)) {
@@ -108,7 +109,7 @@ class TestMember {
     changed_.notify_all();
   }
   Beat MakeBeat() {
-    Beat beat{.step = StepId(41), .active = true};
+    Beat beat{.step = StepId(41), .active = true, .clock = heard_.Report(absl::Now())};
     if (membership_.installed()) beat.epoch = membership_.installed()->view.epoch;
     beat.stats.training_loss = 0.01;
     beat.ops.push_back({.op = OpId::Of(StepId(41), 0),
@@ -127,6 +128,7 @@ class TestMember {
   std::condition_variable changed_;
   Seen seen_;
   Membership membership_;
+  HeardClock heard_;
   ControlClient client_;
 };
 

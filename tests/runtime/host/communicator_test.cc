@@ -89,6 +89,32 @@ TEST_F(CommunicatorTest, ThreeMembersAddTheirVectors) {
   });
 }
 
+TEST_F(CommunicatorTest, AMemberWhoseClockIsAnHourAheadLearnsTheCalendar) {
+  std::vector<std::thread> threads;
+  for (uint32_t node = 0; node < 3; ++node) {
+    threads.emplace_back([&, node] {
+      CommunicatorOptions options = Options(node, 3);
+      if (node == 1) options.clock = options.clock.Ahead(absl::Hours(1));
+      auto comm = Communicator::Create(options);
+      ASSERT_TRUE(comm.ok()) << comm.status();
+      // Within a minute, while half an hour would do to tell the two apart.
+      const auto wrong = [&] {
+        return absl::AbsDuration((*comm)->Calendar().Now() - absl::Now()) > absl::Minutes(30);
+      };
+      const absl::Time give_up = absl::Now() + kDeadline;
+      while (wrong() && absl::Now() < give_up) (*comm)->WaitForChange(absl::Milliseconds(20));
+      EXPECT_FALSE(wrong()) << "node " << node;
+      std::vector<float> data(100, 1);
+      EXPECT_TRUE(
+          (*comm)
+              ->AllReduce({data.data(), data.size(), DType::kF32}, ReduceOp::kSum, kDeadline)
+              .ok());
+      (*comm)->Close(absl::Seconds(5)).IgnoreError();
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
 TEST_F(CommunicatorTest, ALossyLinkOnlyCostsTime) {
   RunMembers(
       3,

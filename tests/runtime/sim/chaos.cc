@@ -203,9 +203,8 @@ void Chaos::CutLink(NodeId from) {
   if (from == to) return;
   ++report_.links_down;
   Note(absl::StrCat("cut ", from.value(), " to ", to.value()));
-  const bool both = rng_.Bernoulli(0.5);
   cluster_->SetDown(from, to, true);
-  if (both) cluster_->SetDown(to, from, true);
+  if (rng_.Bernoulli(0.5)) cluster_->SetDown(to, from, true);
   After(Between(50, 2500), [this, from, to] {
     cluster_->SetDown(from, to, false);
     cluster_->SetDown(to, from, false);

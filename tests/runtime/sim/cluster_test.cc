@@ -189,6 +189,42 @@ TEST_F(ClusterTest, ADarkMemberLeavesBeforeAndComesBackAfter) {
   }
 }
 
+// One clock is an hour off, the others by fractions of a second, and the coordinator may be gone
+// when the time comes: what the plan says happens when it is true all the same.
+TEST_F(ClusterTest, OneWrongClockMovesNoDeparture) {
+  const absl::Time begins = Cluster::Start() + absl::Seconds(10);
+  const absl::Time ends = begins + absl::Seconds(5);
+  const absl::StatusOr<ContactPlan> plan = ContactPlan::Create({}, {{NodeId(2), begins, ends}});
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  for (uint32_t world = 0; world < 20; ++world) {
+    SCOPED_TRACE(world);
+    const bool coordinator_dies = world % 2 == 1;
+    const absl::Duration wrong = absl::Hours(world / 2 % 2 == 0 ? 1 : -1);
+    ClusterClocks clocks{.coordinator = absl::Milliseconds(-150)};
+    for (uint32_t i = 0; i < 4; ++i)
+      clocks.nodes[NodeId(i)] = absl::Milliseconds(100 * i) - wrong / 36000;
+    const uint32_t whose = world / 4;
+    (whose < 4 ? clocks.nodes[NodeId(whose)] : clocks.coordinator) = wrong;
+    diaries_.clear();
+    Begin(4, {.plan = *plan, .power_follows_plan = true, .clocks = clocks});
+    ASSERT_TRUE(RunToStep(20));
+    if (coordinator_dies) cluster_->KillCoordinator();
+
+    ASSERT_TRUE(RunUntil([&] { return !diary(2).left.empty(); }));
+    EXPECT_TRUE(diary(2).left.front().planned);
+    EXPECT_LT(cluster_->now(), begins);
+    EXPECT_GT(cluster_->now(), begins - absl::Seconds(4));
+    if (coordinator_dies) cluster_->RestartCoordinator();
+    ASSERT_TRUE(RunUntil([&] { return view(0).size() == 4 && LastStep(2) == LastStep(0); }));
+    EXPECT_GE(cluster_->now(), ends);
+    EXPECT_LT(cluster_->now(), ends + absl::Seconds(5));
+    for (uint32_t node : {0, 1, 3}) {
+      EXPECT_EQ(Repeated(node), 0);
+      for (const Proposal& proposal : diary(node).views) EXPECT_TRUE(proposal.planned);
+    }
+  }
+}
+
 TEST_F(ClusterTest, WithoutAMajorityAnOpSaysWhoIsMissing) {
   Begin(3);
   ASSERT_TRUE(RunToStep(5));
