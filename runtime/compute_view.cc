@@ -68,6 +68,10 @@ size_t VoterCount(const std::vector<Member>& members) {
       std::count_if(members.begin(), members.end(), [](const Member& m) { return m.votes > 0; }));
 }
 
+absl::Duration LeadOf(const ClusterState& state, const CoordinatorOptions& options) {
+  return std::max(options.dark_lead, state.departure_time);
+}
+
 size_t VotersNeeded(const CoordinatorOptions& options) {
   return std::max<size_t>(1, options.min_members);
 }
@@ -245,8 +249,8 @@ std::optional<ViewChange> Hibernation(absl::Time now, const ClusterState& state,
   if (!somebody_goes) return std::nullopt;
   const size_t needed = VotersNeeded(options);
   const absl::Time calendar = state.Calendar(now);
-  const auto darkness =
-      NextDarkness(change.members, state.plan, calendar, calendar + 2 * options.dark_lead, needed);
+  const auto darkness = NextDarkness(change.members, state.plan, calendar,
+                                     calendar + 2 * LeadOf(state, options), needed);
   if (!darkness || darkness->ends == absl::InfiniteFuture()) return std::nullopt;
   // Whole milliseconds, so that it is the same time wherever it is written down.
   change.wakes =
@@ -316,6 +320,11 @@ bool Sleeps(const MemberRecord& record) {
          record.last_heard == absl::InfinitePast();
 }
 
+absl::Duration DepartureTime(absl::Duration step, absl::Duration op, uint64_t steps_ahead) {
+  const double steps = static_cast<double>(steps_ahead) + 1;
+  return std::min(steps * step + op + kDepartureMargin, kDepartureMax);
+}
+
 std::optional<Absence> PlannedAbsence(absl::Time now, const MemberRecord& record,
                                       const ClusterState& state,
                                       const CoordinatorOptions& options) {
@@ -325,7 +334,9 @@ std::optional<Absence> PlannedAbsence(absl::Time now, const MemberRecord& record
   const absl::Time calendar = state.Calendar(now);
   if (record.drain_requested && calendar >= record.drain_at) return Drained();
   const auto dark = state.plan.CurrentOrNextDark(record.node, calendar);
-  if (!dark || calendar < dark->begins - options.dark_lead) return std::nullopt;
+  const bool leaves = record.state == MemberState::kDraining || record.state == MemberState::kDark;
+  const absl::Duration lead = (leaves ? 2 : 1) * LeadOf(state, options);
+  if (!dark || calendar < dark->begins - lead) return std::nullopt;
   return Absence{MemberState::kDark,
                  absl::StrCat("dark from ", Clock(dark->begins), " until ", Clock(dark->ends))};
 }

@@ -85,9 +85,9 @@ void Fields(Archive& archive, ClockReport& report) {
 template <typename Archive>
 void Fields(Archive& archive, Beat& beat) {
   auto& [step, epoch, active, undecided, hears_coordinator, loop_lateness, stats, ops, frozen,
-         calls, links, clock] = beat;
+         calls, links, clock, step_interval, op_length] = beat;
   archive(step, epoch, active, undecided, hears_coordinator, loop_lateness, stats, ops, frozen,
-          calls, links, clock);
+          calls, links, clock, step_interval, op_length);
 }
 template <typename Archive>
 void Fields(Archive& archive, Promise& promise) {

@@ -127,6 +127,8 @@ struct Beat {
   CallReport calls;
   std::vector<LinkReport> links;
   std::optional<ClockReport> clock;  // nothing before this coordinator's was heard
+  absl::Duration step_interval;      // how long steps and ops take here (step_times.h);
+  absl::Duration op_length;          // zero: not known yet
 };
 struct Promise {
   Epoch epoch;
@@ -174,8 +176,8 @@ struct ViewPolicy {
   // A coordinator that says nothing for so long is away. It speaks to every member three times in
   // this time.
   absl::Duration lease = absl::Milliseconds(1500);
-  // A node that goes dark is taken out this long before, and in again only after the interval's
-  // end.
+  // A node that goes dark is taken out at least this long before (DepartureTime in coordinator.h:
+  // earlier where steps are long), and in again only after the interval's end.
   absl::Duration dark_lead = absl::Seconds(3);
   // A planned view begins this many steps after the furthest member; doubled when a member was
   // already further.

@@ -115,6 +115,7 @@ struct ClusterState {
   // (coordinator_clocks.cc); silence is measured by the own clock alone.
   absl::Duration calendar_ahead;  // of the own clock
   bool calendar_unknown = false;  // the members' clocks are not known yet: nothing goes by the plan
+  absl::Duration departure_time;  // by what the members say of their steps; zero: not known
   absl::Time Calendar(absl::Time now) const { return now + calendar_ahead; }
 };
 
@@ -131,6 +132,15 @@ struct Absence {
 };
 std::optional<Absence> PlannedAbsence(absl::Time now, const MemberRecord& record,
                                       const ClusterState& state, const CoordinatorOptions& options);
+// What it takes to let a node leave by plan:
+//   (steps_ahead + 1) x step + op + kDepartureMargin, at most kDepartureMax
+// because the view without it begins steps_ahead steps after one that runs, the ops of its last
+// step come to an end, and the agreement and the calendar's error take what is left. A node is
+// taken out this long before it goes dark, or dark_lead where that is longer. Once it leaves it
+// does so until twice that: a step that was short brings nobody back.
+inline constexpr absl::Duration kDepartureMargin = absl::Seconds(1);
+inline constexpr absl::Duration kDepartureMax = absl::Minutes(10);
+absl::Duration DepartureTime(absl::Duration step, absl::Duration op, uint64_t steps_ahead);
 
 // Pure. In order: found, remove the lost (unplanned; also drops joiners that are not active yet,
 // and ends ops that a planned leaver left unfinished), take out who drains or goes dark (planned),
@@ -257,8 +267,9 @@ class Coordinator {
   void RefuseStrangers(absl::Time now);
   // Tells the members what the next view waits for, or that it waits for nothing.
   void TellWaiting(absl::Time now);
-  // Calendar time, from what the members say.
+  // Calendar time and how long a departure takes, from what the members say.
   void FollowClocks(absl::Time now);
+  void FollowSteps();
   void SetCalendar(absl::Duration ahead);
   void FlagClocks(absl::Time now);
 

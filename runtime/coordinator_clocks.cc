@@ -75,6 +75,7 @@ void Coordinator::FollowClocks(absl::Time now) {
   if (calendar_settled_ && (majority || state_.calendar_unknown)) {
     SetCalendar(WithoutOutliers(std::move(ahead)));
   }
+  FollowSteps();
   FlagClocks(now);
 }
 
@@ -84,6 +85,16 @@ void Coordinator::SetCalendar(absl::Duration ahead) {
   state_.calendar_ahead = ahead;
   state_.calendar_unknown = false;
   changed_ = true;
+}
+
+void Coordinator::FollowSteps() {
+  absl::Duration step, op;
+  for (const auto& [node, record] : state_.members) {
+    if (!InView(record) || !record.stream) continue;
+    step = std::max(step, record.beat.step_interval);
+    op = std::max(op, record.beat.op_length);
+  }
+  state_.departure_time = DepartureTime(step, op, options_.steps_ahead);
 }
 
 void Coordinator::FlagClocks(absl::Time now) {

@@ -106,6 +106,7 @@ absl::StatusOr<OpId> Node::Start(absl::Time now, const CollectiveRequest& reques
                        : "");
   last_started_ = id;
   last_started_at_ = now;
+  step_times_.OnOpStarted(now, id);
   if (auto failed = failed_elsewhere_.extract(id)) {
     FailOp(now, id, failed.mapped(), /*tell_others=*/false);
     return id;

@@ -37,6 +37,7 @@
 #include "runtime/membership.h"
 #include "runtime/peer_message.h"
 #include "runtime/state_transfer.h"
+#include "runtime/step_times.h"
 #include "transport/base/ids.h"
 #include "transport/base/rng.h"
 #include "transport/contact_plan.h"
@@ -345,6 +346,7 @@ class Node {
   Deputy deputy_;
   ContactPlan plan_;
   MemberClock clock_;
+  StepTimes step_times_;
   StateTransfer state_transfer_;
 
   std::map<OpId, RunningOp> ops_;  // not stable

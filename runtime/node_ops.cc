@@ -216,7 +216,9 @@ void Node::Deliver(absl::Time now, OpId id, const absl::Status& status) {
   RunningOp& running = ops_.at(id);
   PERIGEE_CHECK(running.state != OpState::kDelivered);
   running.state = OpState::kDelivered;
-  if (!status.ok()) {
+  if (status.ok()) {
+    step_times_.OnOpFinished(now - running.started);
+  } else {
     failed_ = id;
     failed_at_ = now;
     failure_ = std::string(status.message());

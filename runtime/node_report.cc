@@ -20,7 +20,9 @@ Beat Node::ReportWithoutLinks(absl::Time now) const {
           .stats = stats_,
           .ops = OpReports(now),
           .frozen = membership_.frozen(),
-          .calls = Calls(now)};
+          .calls = Calls(now),
+          .step_interval = step_times_.step(),
+          .op_length = step_times_.op()};
 }
 
 Beat Node::Report(absl::Time now) const {

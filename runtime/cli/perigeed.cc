@@ -205,6 +205,6 @@ int main(int argc, char** argv) {
   AddTime(app, "--suspect-after", &options.coordinator.suspect_after,
           "unplanned silence until a member is proposed for removal");
   AddTime(app, "--dark-lead", &options.coordinator.dark_lead,
-          "how long before it goes dark a node is taken out");
+          "at least how long before it goes dark a node is taken out; longer where steps are long");
   return program.Run(argc, argv, [&] { return Serve(options); });
 }

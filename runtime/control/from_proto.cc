@@ -248,6 +248,8 @@ absl::StatusOr<Beat> FromProto(const proto::Beat& in) {
                  .heard = absl::FromUnixNanos(in.clock_heard_ns()),
                  .heard_for = absl::Nanoseconds(in.clock_heard_for_ns())};
   }
+  out.step_interval = absl::Nanoseconds(in.step_interval_ns());
+  out.op_length = absl::Nanoseconds(in.op_length_ns());
   return out;
 }
 

@@ -231,7 +231,7 @@ proto::View ToProto(const View& in) {
 
 proto::Beat ToProto(const Beat& in) {
   const auto& [step, epoch, active, undecided, hears_coordinator, loop_lateness, stats, ops, frozen,
-               calls, links, clock] = in;
+               calls, links, clock, step_interval, op_length] = in;
   proto::Beat out;
   out.set_step(step.value());
   out.set_epoch(epoch.value());
@@ -245,6 +245,8 @@ proto::Beat ToProto(const Beat& in) {
   *out.mutable_calls() = ToProto(calls);
   for (const LinkReport& link : links) *out.add_links() = ToProto(link);
   if (clock) Fill(*clock, &out);
+  out.set_step_interval_ns(absl::ToInt64Nanoseconds(step_interval));
+  out.set_op_length_ns(absl::ToInt64Nanoseconds(op_length));
   return out;
 }
 

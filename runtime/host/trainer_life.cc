@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "runtime/coordinator.h"
 #include "runtime/host/trainer.h"
 #include "runtime/orbit/plan_file.h"
 #include "transport/base/status.h"
@@ -12,7 +13,7 @@ namespace perigee {
 namespace {
 
 // A member that was taken out this close to its dark interval was taken out because of it.
-constexpr absl::Duration kDarkLeadMax = absl::Seconds(30);
+constexpr absl::Duration kDarkLeadMax = kDepartureMax;
 
 }  // namespace
 

@@ -164,6 +164,21 @@ TEST(ComputeView, ThePlanIsAboutCalendarTime) {
   EXPECT_EQ(Nodes(cluster.Decide()), "none");
 }
 
+TEST(ComputeView, LongStepsLengthenTheLeadAndWhoLeavesStaysWithIt) {
+  Cluster cluster;
+  cluster.InView({0, 1, 2});
+  SetDark(cluster, 1, absl::Seconds(50), absl::Minutes(30));
+  cluster.state_.departure_time = absl::Seconds(49);
+  EXPECT_EQ(Nodes(cluster.Decide()), "none");
+  cluster.state_.departure_time = absl::Seconds(50);
+  EXPECT_EQ(Nodes(cluster.Decide()), "0 2 planned");
+  cluster[1].state = MemberState::kDraining;
+  cluster.state_.departure_time = absl::Seconds(26);
+  EXPECT_EQ(Nodes(cluster.Decide()), "0 2 planned") << "a step was a little shorter";
+  cluster.state_.departure_time = absl::Seconds(24);
+  EXPECT_EQ(Nodes(cluster.Decide()), "none");
+}
+
 TEST(ComputeView, KeepsMembersMin) {
   Cluster cluster;
   cluster.InView({0, 1});

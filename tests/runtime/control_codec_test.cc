@@ -20,6 +20,8 @@ Beat RandomBeat(Rng& rng) {
   beat.ops.back().call = "allreduce sum of 1000 f32";
   beat.calls = {.last = OpId(rng.Next()), .ago = absl::Seconds(4), .failure = "mismatch"};
   if (rng.Bernoulli(0.5)) beat.clock = RandomClockReport(rng);
+  beat.step_interval = absl::Nanoseconds(rng.Below(1'000'000'000'000));
+  beat.op_length = absl::Nanoseconds(rng.Below(1'000'000'000));
   beat.links.push_back({.peer = NodeId(2), .heard_ago = absl::Milliseconds(20)});
   return beat;
 }
@@ -78,6 +80,7 @@ TEST(ControlCodec, FieldsArriveInTheirPlaces) {
   EXPECT_EQ(std::get<Beat>(*back).ops[0].waiting_for, beat.ops[0].waiting_for);
   EXPECT_EQ(std::get<Beat>(*back).ops[0].phase, beat.ops[0].phase);
   EXPECT_EQ(std::get<Beat>(*back).calls.last, beat.calls.last);
+  EXPECT_EQ(std::get<Beat>(*back).step_interval, beat.step_interval);
   EXPECT_EQ(std::get<Beat>(*back).links[0].peer, NodeId(2));
 }
 

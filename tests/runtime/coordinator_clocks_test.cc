@@ -9,6 +9,7 @@ namespace perigee {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::IsEmpty;
 
 using World = CoordinatorWorld;
 
@@ -124,6 +125,28 @@ TEST(CoordinatorClocks, WhatIsDrainedNowNeedsNoClock) {
   ASSERT_TRUE(world.coordinator->Drain(world.now, NodeId(2), world.now, "ann").ok());
   world.Run(absl::Milliseconds(200));
   EXPECT_EQ(world.View(), "view 2 {0,1}");
+}
+
+// (2 + 1) steps of 4 s, 2 s for the last op, and a second.
+TEST(CoordinatorClocks, LongStepsMakeForAnEarlyDeparture) {
+  World world(DarkPlan(absl::Seconds(15)));  // 25 s after the start
+  Found(world, {absl::ZeroDuration(), absl::ZeroDuration(), absl::ZeroDuration()});
+  world.Find(0)->step_interval = absl::Seconds(3);
+  world.Find(2)->step_interval = absl::Seconds(4);
+  world.Find(1)->op_length = absl::Seconds(2);
+  world.Run(absl::Milliseconds(9500));
+  EXPECT_EQ(world.View(), "view 1 {0,1,2}");
+  world.Run(absl::Milliseconds(500));
+  EXPECT_EQ(world.View(), "view 2 {0,2}") << "15 s before it is dark";
+  EXPECT_THAT(world.Events({"lost"}), IsEmpty());
+}
+
+TEST(CoordinatorClocks, TheTimeOfADepartureIsBounded) {
+  const absl::Duration s = absl::Seconds(1);
+  EXPECT_EQ(DepartureTime(4 * s, 2 * s, 2), 15 * s);
+  EXPECT_EQ(DepartureTime(absl::ZeroDuration(), absl::ZeroDuration(), 2), kDepartureMargin);
+  EXPECT_EQ(DepartureTime(absl::Hours(1), s, 2), kDepartureMax);
+  EXPECT_EQ(DepartureTime(s, absl::InfiniteDuration(), UINT64_MAX), kDepartureMax);
 }
 
 }  // namespace

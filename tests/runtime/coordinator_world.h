@@ -45,6 +45,8 @@ struct Process {
   absl::Duration clock;  // ahead of the coordinator's
   HeardClock heard;
   bool tells_clock = true;
+  absl::Duration step_interval;
+  absl::Duration op_length;
   std::optional<absl::Duration> calendar_ahead;  // as it was told
   absl::Time next_beat;
   absl::Time reconnect_at = absl::InfiniteFuture();
@@ -144,7 +146,9 @@ class CoordinatorWorld {
                                     .active = process->active && installed,
                                     .ops = process->ops,
                                     .links = process->links,
-                                    .clock = process->Clock(now)});
+                                    .clock = process->Clock(now),
+                                    .step_interval = process->step_interval,
+                                    .op_length = process->op_length});
         Deliver();
       }
       if (now >= coordinator->NextTimeout()) coordinator->OnTimeout(now);

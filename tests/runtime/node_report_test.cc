@@ -99,6 +99,9 @@ TEST_F(NodeReportTest, OpsTellWhatWasCalledAndSinceWhenNothingCame) {
   EXPECT_EQ(report.calls.ago, absl::Seconds(3));
   EXPECT_EQ(report.calls.failed, OpId());
   EXPECT_FALSE(report.frozen);
+  EXPECT_EQ(report.step_interval, absl::ZeroDuration()) << "no step has ended";
+  Start();
+  EXPECT_EQ(node_.Report(now_).step_interval, absl::Seconds(3));
 }
 
 }  // namespace

@@ -96,6 +96,8 @@ Beat FullBeat() {
   beat.clock = {.clock = absl::FromUnixNanos(7),
                 .heard = absl::FromUnixNanos(-5),
                 .heard_for = absl::Milliseconds(-3)};
+  beat.step_interval = absl::Seconds(11);
+  beat.op_length = absl::Seconds(2);
   return beat;
 }
 
@@ -131,6 +133,8 @@ TEST(Convert, TimesArriveAndAreAbsentWhereTheyAreNotTold) {
   EXPECT_EQ(back.clock->clock, absl::FromUnixNanos(7));
   EXPECT_EQ(back.clock->heard, absl::FromUnixNanos(-5));
   EXPECT_EQ(back.clock->heard_for, absl::Milliseconds(-3));
+  EXPECT_EQ(back.step_interval, absl::Seconds(11));
+  EXPECT_EQ(back.op_length, absl::Seconds(2));
   const auto empty = FromProto(ToProto(MemberMessage(Beat())));
   EXPECT_FALSE(Get<Beat>(empty).clock.has_value());
 
