@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "runtime/clock_offset.h"
 #include "runtime/control/control_client.h"
 #include "runtime/control_message.h"
 #include "runtime/membership.h"
