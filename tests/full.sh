@@ -8,10 +8,11 @@
 #
 # 1. formatting and clang-tidy; 2. clang with warnings as errors; 3. the leaves with threads under
 # ThreadSanitizer; 4. thousands of simulation seeds; 5. real jobs whose members and coordinator are
-# killed and stopped at random moments; 6. ten minutes of each fuzz target.
+# killed and stopped at random moments; 6. a coordinator that is killed 100 times while a job trains
+# (PERIGEE_COORDINATOR_KILLS); 7. ten minutes of each fuzz target.
 set -euo pipefail
 if [ $# -gt 0 ]; then  # there are no flags: --help and mistakes get the same answer
-  sed -n '2,11s/^# \{0,1\}//p' "$0"
+  sed -n '2,12s/^# \{0,1\}//p' "$0"
   [ "$1" = --help ] || exit 2
   exit 0
 fi
@@ -78,6 +79,7 @@ step "thread sanitizer tests of the leaves" tsan_tests
 step "$seeds seeds" seed_tests
 step "churn" churn
 step "blackout" blackout
+step "coordinator kills" tests/coordinator_kills.sh "${PERIGEE_COORDINATOR_KILLS:-100}"
 step "fuzz" fuzz_targets "${PERIGEE_FUZZ_SECONDS:-600}"
 summary
 echo "full.sh: all passed"

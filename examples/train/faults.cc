@@ -43,6 +43,7 @@ Scene Scene::Blackout(const TrainOptions& options, absl::Duration length) {
 FaultScript::FaultScript(const Scene& scene, const TrainOptions& options)
     : kills_(scene.kills),
       churn_(scene.churn),
+      coordinator_(scene.coordinator),
       nodes_(options.nodes),
       churn_steps_(options.steps - options.steps / 4),
       rng_(options.seed) {}
@@ -53,14 +54,29 @@ std::optional<Fault> FaultScript::Next(absl::Time now, const JobState& state) {
     kills_.erase(kills_.begin());
     return fault;
   }
-  if (!churn_ || !state.whole || !state.step || *state.step >= churn_steps_) {
+  const bool ready = churn_ ? state.whole : coordinator_ && state.coordinator_up;
+  if (!ready || !state.step || *state.step >= churn_steps_) {
     due_ = absl::InfiniteFuture();
     return std::nullopt;
   }
-  if (due_ == absl::InfiniteFuture()) due_ = now + rng_.Unit() * kCalmMax;
+  if (due_ == absl::InfiniteFuture()) due_ = now + DrawCalm();
   if (now < due_) return std::nullopt;
   due_ = absl::InfiniteFuture();
-  return Draw();
+  return churn_ ? Draw() : DrawOfCoordinator();
+}
+
+absl::Duration FaultScript::DrawCalm() {
+  if (churn_) return rng_.Unit() * kCalmMax;
+  // While it takes its members back, or later.
+  return rng_.Bernoulli(0.4) ? rng_.Unit() * kShortLifeMax : rng_.Unit() * kLifeMax;
+}
+
+Fault FaultScript::DrawOfCoordinator() {
+  Fault fault{.kind = Fault::Kind::kKillCoordinator};
+  // Short, so that it is back within a lease; or long enough for members to act for it.
+  fault.away = rng_.Unit() * (rng_.Bernoulli(0.1) ? kLongAwayMax : kAwayMax);
+  if (rng_.Bernoulli(0.2)) fault.start_killed_after = rng_.Unit() * kStartMax;
+  return fault;
 }
 
 Fault FaultScript::Draw() {

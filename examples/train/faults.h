@@ -23,6 +23,10 @@ struct Fault {
   enum class Kind : uint8_t { kKill, kStop, kKillCoordinator };
   Kind kind = Kind::kKill;
   uint32_t node = 0;  // not of kKillCoordinator
+  // After a kill: until it is started again.
+  absl::Duration away = absl::Seconds(1);
+  // kKillCoordinator: how long after that start it is killed once more, before it is ready.
+  std::optional<absl::Duration> start_killed_after;
 };
 // "SIGKILL of node 2".
 std::string ToString(const Fault& fault);
@@ -44,6 +48,8 @@ struct Scene {
   std::vector<Kill> kills;
   // SIGKILL and SIGSTOP of random members, and of the coordinator, at random moments by the seed.
   bool churn = false;
+  // SIGKILL of a durable coordinator again and again, while members are drained and taken back.
+  bool coordinator = false;
 
   // A node that goes dark twice, and another that is killed, spread over a run of about `length`.
   static Scene Demo(const TrainOptions& options, absl::Duration length);
@@ -56,6 +62,8 @@ struct JobState {
   std::optional<uint64_t> step;  // the furthest that was reported
   // All members are in the view that the last step was summed in, and the coordinator is there.
   bool whole = false;
+  bool coordinator_up = false;  // it runs and has said that it is ready
+  uint32_t members = 0;         // of the view that the last step was summed in
 };
 
 class FaultScript {
@@ -63,16 +71,27 @@ class FaultScript {
   FaultScript(const Scene& scene, const TrainOptions& options);
 
   // The next fault, if it is due. Churn waits until the job is whole, then up to kCalmMax, so that
-  // every instant of a step can be hit, and leaves the last quarter of the steps in peace.
+  // every instant of a step can be hit, and leaves the last quarter of the steps in peace. The
+  // coordinator alone is killed as soon as kLifeMax lets it, mostly before everybody is back.
   std::optional<Fault> Next(absl::Time now, const JobState& state);
+  // When to ask again at the latest.
+  absl::Time due() const { return due_; }
 
  private:
   static constexpr absl::Duration kCalmMax = absl::Seconds(2);
+  static constexpr absl::Duration kLifeMax = absl::Milliseconds(1500);
+  static constexpr absl::Duration kShortLifeMax = absl::Milliseconds(100);
+  static constexpr absl::Duration kAwayMax = absl::Milliseconds(300);
+  static constexpr absl::Duration kLongAwayMax = absl::Seconds(4);
+  static constexpr absl::Duration kStartMax = absl::Milliseconds(60);
 
+  absl::Duration DrawCalm();
   Fault Draw();
+  Fault DrawOfCoordinator();
 
   std::vector<Scene::Kill> kills_;
   bool churn_ = false;
+  bool coordinator_ = false;
   uint32_t nodes_ = 0;
   uint64_t churn_steps_ = 0;
   Rng rng_;

@@ -6,28 +6,22 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
-#include <sstream>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/strip.h"
 #include "absl/time/clock.h"
-#include "runtime/cli/perigeed_process.h"
 #include "runtime/control/certificate_authority.h"
 #include "transport/base/status.h"
 
 namespace perigee {
 namespace {
 
-constexpr absl::Duration kStartDeadline = absl::Seconds(20);
+constexpr absl::Duration kTurn = absl::Milliseconds(100);
 constexpr absl::Duration kStall = absl::Seconds(90);
-constexpr absl::Duration kRestartAfter = absl::Seconds(1);
 constexpr absl::Duration kStopFor = absl::Seconds(3);
 constexpr absl::Duration kStatesEvery = absl::Seconds(2);
-constexpr absl::Duration kAskDeadline = absl::Seconds(10);
-constexpr char kDarkLead[] = "4s";
 constexpr absl::Duration kCertificatesLast = absl::Hours(24 * 7);
 
 std::string Seconds(absl::Duration duration) {
@@ -43,6 +37,7 @@ JobRun::JobRun(const TrainOptions& options, Scene scene, Display& display)
       script_(scene_, options),
       workers_(options.nodes) {
   result_.losses.resize(options.steps);
+  if (scene_.coordinator) departures_.emplace(options.nodes, options.steps, Rng(options.seed + 1));
 }
 
 absl::StatusOr<JobResult> JobRun::Run() {
@@ -77,9 +72,7 @@ absl::StatusOr<JobResult> JobRun::Run() {
       result_.samples_lost += options_.microbatches - it->second;
     }
   }
-  result_.views = AskCoordinator("views");
-  coordinator_->Signal(SIGTERM);
-  coordinator_->Wait(absl::Seconds(5));
+  PERIGEE_RETURN_IF_ERROR(EndCoordinator());
   std::error_code error;
   std::filesystem::remove_all(folder_, error);
   return result_;
@@ -107,25 +100,6 @@ absl::Status JobRun::ChooseTrust() {
   if (options_.insecure) return absl::OkStatus();
   trust_ = {"--certs", folder_ + "/certs"};
   return MakeCertificates(trust_.back(), start_, kCertificatesLast);
-}
-
-absl::Status JobRun::StartCoordinator() {
-  std::vector<std::string> argv = {SiblingProgram("perigeed"), "--listen",
-                                   address_.empty() ? "127.0.0.1:0" : address_, "--dark-lead",
-                                   kDarkLead};
-  argv.insert(argv.end(), trust_.begin(), trust_.end());
-  if (!scene_.dark.empty()) {
-    argv.insert(argv.end(), {"--contacts", absl::StrCat(folder_, "/plan.textproto")});
-  }
-  absl::StatusOr<PerigeedProcess> perigeed = StartPerigeed(
-      Inside(options_.nodes, argv), absl::StrCat(folder_, "/perigeed.log"), kStartDeadline);
-  if (absl::IsUnavailable(perigeed.status())) {
-    return absl::UnavailableError(absl::StrCat("perigeed does not start", LastWords("perigeed")));
-  }
-  if (!perigeed.ok()) return perigeed.status();
-  coordinator_ = std::move(perigeed->child);
-  address_ = std::move(perigeed->address);
-  return absl::OkStatus();
 }
 
 absl::Status JobRun::StartWorker(uint32_t node) {
@@ -179,7 +153,7 @@ bool JobRun::AllFinished() const {
 absl::Status JobRun::Turn() {
   std::vector<ChildProcess*> children;
   for (Worker& worker : workers_) children.push_back(worker.process ? &*worker.process : nullptr);
-  ReadLines(children, absl::Now() + absl::Milliseconds(100),
+  ReadLines(children, std::min(absl::Now() + kTurn, script_.due()),
             [this](size_t node, const std::string& line) {
               OnLine(static_cast<uint32_t>(node), line);
               return true;
@@ -192,9 +166,10 @@ absl::Status JobRun::Turn() {
   PERIGEE_RETURN_IF_ERROR(CheckWorkers());
   PERIGEE_RETURN_IF_ERROR(Restart());
   CutPower();
+  PERIGEE_RETURN_IF_ERROR(AskForDepartures());
   if (const auto fault = script_.Next(absl::Now(), State())) Strike(*fault);
   const absl::Time now = absl::Now();
-  if (now >= next_states_) {
+  if (now >= next_states_ && !scene_.coordinator) {
     ReadStates();
     next_states_ = now + kStatesEvery;
   }
@@ -233,10 +208,7 @@ absl::Status JobRun::Restart() {
     display_.Line(absl::StrCat("node ", node, " is started again"));
     PERIGEE_RETURN_IF_ERROR(StartWorker(node));
   }
-  if (now < coordinator_restart_at_) return absl::OkStatus();
-  display_.Line("perigeed is started again");
-  coordinator_restart_at_ = absl::InfiniteFuture();
-  return StartCoordinator();
+  return now < coordinator_restart_at_ ? absl::OkStatus() : RestartCoordinator();
 }
 
 void JobRun::CutPower() {
@@ -254,8 +226,10 @@ void JobRun::CutPower() {
 JobState JobRun::State() const {
   JobState state;
   if (!contributions_.empty()) state.step = contributions_.rbegin()->first;
-  state.whole = members_ == workers_.size() && connected_.size() == workers_.size() &&
-                coordinator_restart_at_ == absl::InfiniteFuture();
+  state.members = members_;
+  state.coordinator_up = coordinator_restart_at_ == absl::InfiniteFuture();
+  state.whole =
+      members_ == workers_.size() && connected_.size() == workers_.size() && state.coordinator_up;
   for (const Worker& worker : workers_) {
     state.whole = state.whole && worker.process && !worker.finished &&
                   worker.continue_at == absl::InfiniteFuture();
@@ -266,15 +240,14 @@ JobState JobRun::State() const {
 void JobRun::Strike(const Fault& fault) {
   const absl::Time now = absl::Now();
   if (fault.kind == Fault::Kind::kKillCoordinator) {
-    coordinator_->Signal(SIGKILL);
-    coordinator_restart_at_ = now + kRestartAfter;
-    connected_.clear();
+    KillCoordinator(fault);
+    if (scene_.coordinator) return;
   } else {
     Worker& worker = workers_[fault.node];
     if (!worker.process || worker.finished) return;
     if (fault.kind == Fault::Kind::kKill) {
       worker.process->Signal(SIGKILL);
-      worker.restart_at = now + kRestartAfter;
+      worker.restart_at = now + fault.away;
       connected_.erase(fault.node);
       ++result_.kills;
     } else {
@@ -295,36 +268,6 @@ void JobRun::Show(const FaultRecord* record) {
       "%s: %s %.2f s", ToString(record->fault),
       coordinator ? "perigeed is back, longest time between two steps" : "the others went on after",
       absl::ToDoubleSeconds(*record->pause)));
-}
-
-// ---- The coordinator. ----
-
-nlohmann::ordered_json JobRun::AskCoordinator(const std::string& what) {
-  std::vector<std::string> argv = {
-      SiblingProgram("perigeectl"), "--address", address_, "-o", "json", what};
-  argv.insert(argv.end(), trust_.begin(), trust_.end());
-  absl::StatusOr<ChildProcess> ctl =
-      ChildProcess::Start(Inside(options_.nodes, argv), absl::StrCat(folder_, "/perigeectl.log"));
-  if (!ctl.ok()) return nullptr;
-  const std::string output = ReadOutput(*ctl, absl::Now() + kAskDeadline);
-  ctl->Wait(absl::Seconds(1));
-  nlohmann::ordered_json json =
-      nlohmann::ordered_json::parse(output, nullptr, /*allow_exceptions=*/false);
-  return json.is_discarded() ? nlohmann::ordered_json(nullptr) : json;
-}
-
-void JobRun::ReadStates() {
-  const nlohmann::ordered_json reply = AskCoordinator("nodes");
-  const nlohmann::ordered_json& nodes =
-      reply.is_object() && reply.contains("nodes") ? reply["nodes"] : reply;
-  if (!nodes.is_array()) return;
-  std::string states;
-  for (const auto& node : nodes) {
-    if (!node.is_object() || !node.contains("node") || !node.contains("state")) continue;
-    const std::string state = node["state"].is_string() ? node["state"].get<std::string>() : "?";
-    absl::StrAppend(&states, states.empty() ? "" : "  ", node["node"].dump(), " ", state);
-  }
-  display_.SetStates(states);
 }
 
 std::string JobRun::LastWords(const std::string& name) const {

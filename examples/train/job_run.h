@@ -13,8 +13,10 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "examples/train/departures.h"
 #include "examples/train/display.h"
 #include "examples/train/faults.h"
+#include "examples/train/known_views.h"
 #include "examples/train/lossy_network.h"
 #include "examples/train/options.h"
 #include "runtime/cli/child_process.h"
@@ -36,6 +38,12 @@ struct JobResult {
   uint64_t packets_lost = 0;
   uint64_t packets_repaired = 0;
   nlohmann::ordered_json views;  // of `perigeectl views`
+  uint32_t coordinator_kills = 0;
+  uint32_t departures = 0;  // drained members that left and came back
+  size_t views_known = 0;   // to members or the store, and how many to both
+  size_t views_stored = 0;
+  std::vector<std::string> contradictions;  // between members, the store, and itself
+  absl::Duration longest_step;              // between the first reports of two steps
   absl::Duration wall;
   absl::Duration training;  // from the first step that was finished to the last
 };
@@ -58,7 +66,6 @@ class JobRun {
 
   // As it is run: in the namespace of `node` where there are namespaces.
   std::vector<std::string> Inside(uint32_t node, const std::vector<std::string>& argv) const;
-  absl::Status StartCoordinator();
   absl::Status StartWorker(uint32_t node);
   absl::Status WritePlan();
   absl::Status ChooseTrust();
@@ -69,13 +76,25 @@ class JobRun {
   void Strike(const Fault& fault);
   JobState State() const;
   void Show(const FaultRecord* record);
+  bool AllFinished() const;
+
+  // What the members say (job_lines.cc).
   void OnLine(uint32_t node, const std::string& line);
   void OnStep(uint32_t node, const nlohmann::json& step);
   void OnNotice(uint32_t node, const nlohmann::json& notice);
   void OnConnection(uint32_t node, const std::string& text);
-  void ReadStates();
-  bool AllFinished() const;
+
+  // The coordinator (job_coordinator.cc).
+  std::string StorePath() const;
+  std::vector<std::string> CoordinatorCommand() const;
+  absl::Status StartCoordinator();
+  void KillCoordinator(const Fault& fault);
+  absl::Status RestartCoordinator();
+  absl::Status EndCoordinator();
+  absl::Status AskForDepartures();
   nlohmann::ordered_json AskCoordinator(const std::string& what);
+  void ReadStates();
+
   // The last line of a log, for a run that failed.
   std::string LastWords(const std::string& name) const;
 
@@ -89,6 +108,10 @@ class JobRun {
   std::optional<LossyNetwork> network_;
   std::optional<ChildProcess> coordinator_;
   absl::Time coordinator_restart_at_ = absl::InfiniteFuture();
+  std::optional<absl::Duration> start_killed_after_;  // of the next start
+  std::optional<Departures> departures_;
+  std::optional<ChildProcess> operator_;  // perigeectl, as it asks for a departure
+  KnownViews known_views_;
   FaultScript script_;
   FaultLog log_;
   std::vector<Worker> workers_;

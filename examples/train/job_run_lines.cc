@@ -27,14 +27,19 @@ void JobRun::OnStep(uint32_t node, const nlohmann::json& json) {
   const uint64_t step = json.value("step", uint64_t{0});
   if (step >= options_.steps) return;
   const double loss = json.value("loss", 0.0);
+  known_views_.OnStep(json.value("epoch", uint64_t{0}), json.value("view", ""));
   const auto [it, first] = contributions_.try_emplace(step, json.value("contributions", 0u));
   if (!first) {
     result_.losses_agree &=
         loss == result_.losses[step] && it->second == json.value("contributions", 0u);
     return;
   }
-  last_progress_ = absl::Now();
-  first_step_at_ = std::min(first_step_at_, last_progress_);
+  const absl::Time now = absl::Now();
+  if (first_step_at_ != absl::InfiniteFuture()) {
+    result_.longest_step = std::max(result_.longest_step, now - last_progress_);
+  }
+  last_progress_ = now;
+  first_step_at_ = std::min(first_step_at_, now);
   members_ = json.value("members", 0u);
   Show(log_.OnStep(last_progress_, json.value("epoch", uint64_t{0})));
   result_.losses[step] = loss;
@@ -57,8 +62,10 @@ void JobRun::OnNotice(uint32_t node, const nlohmann::json& json) {
   if (kind == "asleep") result_.slept.insert(node);
   if (kind == "state") ++result_.rejoins;
   if (kind == "coordinator") return OnConnection(node, text);
+  if (kind == "view") known_views_.OnNotice(text);
+  if (kind == "left" && departures_) departures_->OnLeft(absl::Now(), node);
   // What all members say is shown once.
-  const bool shared = kind == "view";
+  const bool shared = kind == "view" || kind == "differs";
   if (shared && !notices_shown_.insert(text).second) return;
   display_.Line(shared ? text : absl::StrCat("node ", node, ": ", kind, ": ", text));
 }
@@ -67,7 +74,8 @@ void JobRun::OnNotice(uint32_t node, const nlohmann::json& json) {
 void JobRun::OnConnection(uint32_t node, const std::string& text) {
   if (text != "connected") {
     connected_.erase(node);
-    if (!coordinator_gone_) display_.Line(absl::StrCat("node ", node, ": ", text));
+    if (!coordinator_gone_ && !scene_.coordinator)
+      display_.Line(absl::StrCat("node ", node, ": ", text));
     coordinator_gone_ = true;
     return;
   }

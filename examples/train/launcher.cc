@@ -70,6 +70,7 @@ absl::StatusOr<absl::Duration> PredictLength(const TrainOptions& options) {
 std::string Tells(const std::string& faults) {
   if (faults == "demo") return ", with dark intervals and a kill";
   if (faults == "churn") return ", with faults at random moments";
+  if (faults == "coordinator") return ", perigeed killed again and again";
   if (faults == "blackout") return ", dark as a whole for a while";
   return "";
 }
@@ -94,6 +95,10 @@ std::vector<Check> Compare(const TrainOptions& options, const Scene& scene, cons
       {"all members saw the same losses", faults.losses_agree && clean.losses_agree},
       {"the loss fell", faults.losses.back() < faults.losses.front()},
   };
+  const std::string contradiction =
+      faults.contradictions.empty() ? "" : absl::StrCat(": ", faults.contradictions.front());
+  checks.push_back({absl::StrCat("all tell of the same views", contradiction),
+                    faults.contradictions.empty() && clean.contradictions.empty()});
   if (options.faults == "none") return checks;
   checks.push_back({"the final parameters are those of the run without faults, bit for bit",
                     AllEqual(clean.digests) && !clean.digests.empty() &&
@@ -103,6 +108,11 @@ std::vector<Check> Compare(const TrainOptions& options, const Scene& scene, cons
         {absl::StrCat("all members slept (", faults.slept.size(), " of ", options.nodes,
                       ") and woke up with their own state (", faults.rejoins, " fetched one)"),
          faults.slept.size() == options.nodes && faults.rejoins == 0});
+    return checks;
+  }
+  if (scene.coordinator) {
+    checks.push_back({"perigeed was killed, and members were drained and came back",
+                      faults.coordinator_kills > 0 && faults.departures > 0});
     return checks;
   }
   checks.push_back(
@@ -153,6 +163,11 @@ void Fill(Report& report, const TrainOptions& options, const JobResult& faults,
                                ? nlohmann::ordered_json(absl::ToDoubleSeconds(*record.pause))
                                : nlohmann::ordered_json(nullptr)}});
   }
+  fields["coordinator_kills"] = faults.coordinator_kills;
+  fields["departures"] = faults.departures;
+  fields["views_known"] = faults.views_known;
+  fields["views_stored"] = faults.views_stored;
+  fields["longest_step_seconds"] = absl::ToDoubleSeconds(faults.longest_step);
   fields["dark"] = faults.dark_count;
   fields["slept"] = faults.slept;
   fields["rejoins"] = faults.rejoins;
@@ -192,6 +207,14 @@ void PrintSummary(Display& display, const TrainOptions& options, const JobResult
         absl::StrFormat("faults %d; without a finished step for at most %.2f s (median %.2f)",
                         faults.faults.size(), Pause(faults.faults, 1), Pause(faults.faults, 0.5)));
   }
+  if (faults.coordinator_kills > 0) {
+    display.Line(absl::StrFormat(
+        "perigeed killed %d times, %d departures, %d views (%d of members, in the store too)",
+        faults.coordinator_kills, faults.departures, faults.views_known, faults.views_stored));
+  }
+  display.Line(absl::StrFormat("longest time between two steps: %.2f s, without faults %.2f s",
+                               absl::ToDoubleSeconds(faults.longest_step),
+                               absl::ToDoubleSeconds(clean.longest_step)));
   display.Line(absl::StrFormat(
       "time per step: median %.3f s without faults, %.3f s with; whole run %.1f s and %.1f s",
       Median(clean.step_seconds), Median(faults.step_seconds), absl::ToDoubleSeconds(clean.wall),
@@ -218,6 +241,7 @@ absl::Status RunLauncher(const TrainOptions& asked) {
         options.faults == "demo" ? Scene::Demo(options, length) : Scene::Blackout(options, length);
   }
   scene.churn = options.faults == "churn";
+  scene.coordinator = options.faults == "coordinator";
   const std::string job = absl::StrCat(options.nodes, " members, ", options.steps, " steps, ",
                                        options.loss * 100, " % loss");
   display.Begin(job + Tells(options.faults));

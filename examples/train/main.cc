@@ -83,8 +83,9 @@ int Main(int argc, char** argv) {
          "--faults", options.faults,
          "demo: two dark intervals and a kill; churn: members and perigeed killed, members "
          "stopped, at random moments by the seed; blackout: all lose their power at once, by "
-         "plan; all are compared with a run without; or none")
-      ->check(CLI::IsMember({"demo", "churn", "blackout", "none"}))
+         "plan; coordinator: perigeed with a store killed all the time, while members are drained "
+         "and taken back; all are compared with a run without; or none")
+      ->check(CLI::IsMember({"demo", "churn", "blackout", "coordinator", "none"}))
       ->capture_default_str();
   AddRate(app, "--rate", &options.rate_bytes_per_second, "Capacity of each directed link");
   AddTime(app, "--delay", &options.delay, "One-way delay of each link");

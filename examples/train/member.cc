@@ -58,6 +58,7 @@ absl::Status RunMember(const TrainOptions& options) {
                {"step", step.step.value()},
                {"loss", step.loss},
                {"epoch", step.epoch.value()},
+               {"view", absl::StrCat(absl::Hex(step.view_digest, absl::kZeroPad16))},
                {"members", step.members},
                {"contributions", step.contributions},
                {"computed", step.computed},

@@ -60,6 +60,7 @@ struct StepReport {
   StepId step;
   double loss = 0;  // mean over all microbatches
   Epoch epoch;
+  uint64_t view_digest = 0;  // of the view of that epoch
   uint32_t members = 0;
   uint32_t contributions = 0;  // microbatches in the sum that was applied
   uint32_t computed = 0;       // microbatches computed here, repeats included

@@ -156,6 +156,7 @@ absl::StatusOr<Trainer::Outcome> Trainer::WaitForSum(OpId op) {
   }
   if (const View* view = dealer_.ViewFor(OpStep())) {
     report_.members = static_cast<uint32_t>(view->size());
+    report_.view_digest = Digest(*view);
   }
   return Outcome::kFinished;
 }

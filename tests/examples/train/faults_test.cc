@@ -58,6 +58,33 @@ TEST(FaultScript, ChurnLeavesTheLastQuarterInPeace) {
   EXPECT_TRUE(Minute(1, 75).empty());
 }
 
+TEST(FaultScript, KillsTheCoordinatorAgainAndAgain) {
+  Scene scene;
+  scene.coordinator = true;
+  int kills = 0, quick = 0, started_and_killed = 0;
+  for (uint64_t seed = 1; seed <= 10; ++seed) {
+    FaultScript script(scene, Options(seed));
+    double up_since = 0;
+    for (int tick = 0; tick < 6000; ++tick) {
+      const double now = tick * 0.01;
+      const JobState state{.step = 10, .whole = false, .coordinator_up = now >= up_since};
+      const auto fault = script.Next(At(now), state);
+      if (!fault) continue;
+      ASSERT_GE(now, up_since) << "it is not there to be killed";
+      ASSERT_EQ(ToString(*fault), "SIGKILL of perigeed");
+      ASSERT_LE(fault->away, absl::Seconds(4));
+      ++kills;
+      quick += now - up_since < 0.15 ? 1 : 0;
+      started_and_killed += fault->start_killed_after ? 1 : 0;
+      up_since = now + absl::ToDoubleSeconds(fault->away);
+    }
+    EXPECT_FALSE(script.Next(At(100), {.step = 75, .coordinator_up = true}));
+  }
+  EXPECT_GT(kills, 300);
+  EXPECT_GT(quick, kills / 4);
+  EXPECT_GT(started_and_killed, kills / 10);
+}
+
 TEST(FaultLog, AMembersFaultLastsUntilAStepOfTheNextView) {
   FaultLog log;
   EXPECT_EQ(log.OnStep(At(0), 3), nullptr);
