@@ -60,6 +60,7 @@ absl::Status Trainer::Join() {
   if (left_) return absl::OkStatus();
   if (joined->epoch == Epoch(1)) {
     step_ = StepId(0);
+    sum_ = MakeSum();
   } else if (sleep) {
     UnpackState(sleep->state);
   } else {

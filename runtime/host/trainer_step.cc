@@ -193,16 +193,15 @@ absl::Status Trainer::ApplyMean() {
 }
 
 // Back to the version before the last step, and forward again. Whether that gave other bits; what
-// was computed from the old ones is dropped. A state that was fetched has nothing to go back to.
+// was computed before is dropped. A state that was fetched has nothing to go back to.
 absl::StatusOr<bool> Trainer::ApplyAgain() {
   if (!state_.has_kept()) return false;
   const uint64_t before = state_.Digest();
   state_.GoBack();
   const absl::Span<const float> mean = absl::MakeConstSpan(mean_).first(task_.GradientSize());
   PERIGEE_RETURN_IF_ERROR(task_.Apply(StepId(step_.value() - 1), mean));
-  const uint64_t after = state_.Digest();
-  if (after != digest_) sum_->Reset();
-  return after != before;
+  sum_->Reset();
+  return state_.Digest() != before;
 }
 
 StepVerdict Trainer::Verdict() {
