@@ -31,7 +31,7 @@ class Departures {
   // seen to have come true.
   std::optional<DrainRequest> Next(absl::Time now, const JobState& state);
   void OnAnswer(absl::Time now, bool ok);
-  // The member said that it is out by plan.
+  // The member said that it is out, by plan or because it was taken for lost while it left.
   void OnLeft(absl::Time now, uint32_t node);
 
   uint32_t count() const { return count_; }  // of members that were out and came back

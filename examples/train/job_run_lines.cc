@@ -63,7 +63,8 @@ void JobRun::OnNotice(uint32_t node, const nlohmann::json& json) {
   if (kind == "state") ++result_.rejoins;
   if (kind == "coordinator") return OnConnection(node, text);
   if (kind == "view") known_views_.OnNotice(text);
-  if (kind == "left" && departures_) departures_->OnLeft(absl::Now(), node);
+  const bool out = kind == "left" || kind == "removed";
+  if (out && departures_) departures_->OnLeft(absl::Now(), node);
   // What all members say is shown once.
   const bool shared = kind == "view" || kind == "differs";
   if (shared && !notices_shown_.insert(text).second) return;
