@@ -39,6 +39,12 @@ bool Present(const MemberRecord* record) {
          record->state != MemberState::kDark && record->state != MemberState::kDrained;
 }
 
+// Whether it is evicted and heard all the same: then it votes for the view without it.
+bool VotesForItsEviction(absl::Time now, const ClusterState& state, const MemberRecord* record) {
+  return record != nullptr && record->stream && now < record->lost_at &&
+         FindEviction(state, record->node, record->incarnation) != nullptr;
+}
+
 // "node 2 (lost 14s ago)".
 std::string Missing(absl::Time now, const ClusterState& state, const Member& member) {
   const std::string name = absl::StrCat("node ", member.node.value());
@@ -153,18 +159,19 @@ ViewDecision RemoveLost(absl::Time now, const ClusterState& state,
   std::vector<std::string> reasons;
   if (!left_too_early.empty()) reasons.push_back(left_too_early);
   std::vector<std::string> missing;
-  std::set<NodeId> present;
+  std::set<NodeId> voting;
   bool some_sleep = false;
   bool some_fall_asleep = false;
   for (const Member& member : state.view->members) {
     const MemberRecord* record = Find(state, member);
     some_sleep = some_sleep || (record != nullptr && Sleeps(*record));
     if (!Present(record)) {
+      if (VotesForItsEviction(now, state, record)) voting.insert(member.node);
       reasons.push_back(WhyGone(state, member));
       missing.push_back(Missing(now, state, member));
       continue;
     }
-    present.insert(member.node);
+    voting.insert(member.node);
     some_fall_asleep = some_fall_asleep || FallsAsleep(state, *record);
     // A joiner that is not active yet has nothing that is worth the wait for its promise.
     if (member.votes == 0 && !record->beat.active) continue;
@@ -172,7 +179,7 @@ ViewDecision RemoveLost(absl::Time now, const ClusterState& state,
     change.members.back().incarnation = record->incarnation;
   }
   const View view = WithoutVotesOf(*state.view, change.counted_out);
-  if (!IsQuorum(view, present)) {
+  if (!IsQuorum(view, voting)) {
     const uint64_t total = view.VotesTotal();
     return {
         std::nullopt,

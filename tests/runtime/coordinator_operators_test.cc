@@ -24,6 +24,17 @@ TEST(CoordinatorOperators, EvictTakesOutAMemberThatIsHeard) {
   EXPECT_EQ(world.View(), "view 4 {0,1,2}") << "another incarnation may come";
 }
 
+TEST(CoordinatorOperators, AnEvictedMemberVotesForTheViewWithoutIt) {
+  World world;
+  world.Found(5);
+  world.Find(0)->stopped = true;
+  ASSERT_TRUE(world.coordinator->Evict(world.now, NodeId(1), /*force=*/false, "ann").ok());
+  world.Run(kTick);
+  world.Kill(2);
+  world.Run(absl::Seconds(2));
+  EXPECT_EQ(world.View(), "view 2 {3,4}") << "two of five, and the one that is evicted";
+}
+
 TEST(CoordinatorOperators, EvictByForceGoesOnWithoutTheDeadMajority) {
   World world;
   world.Found(5);
