@@ -140,11 +140,9 @@ void Deputy::OnPeerMessage(absl::Time now, NodeId peer, const SummonsMessage& su
   if (it != attachments_.end() && summons.life < it->second.life) return;  // it was overtaken
   // One that has a majority is answered in any case, or it would think that this member is lost.
   if (!known && HearsCoordinator(now) && !summons.has_view) return;
+  const bool live = known && IsLive(it->second, now);
+  if (!live && !MakeRoom(now, peer, summons.has_view)) return;
   if (!known) {
-    const auto live = std::count_if(attachments_.begin(), attachments_.end(), [&](const auto& a) {
-      return a.first != peer && IsLive(a.second, now);
-    });
-    if (live >= kAttachedMax) return;
     // The others stay: one that was silent goes on with its stream when it is heard again.
     attachments_.erase(peer);
     Attachment attachment{.life = summons.life,
@@ -158,6 +156,22 @@ void Deputy::OnPeerMessage(absl::Time now, NodeId peer, const SummonsMessage& su
   attachment.until = now + policy_.lease;
   attachment.has_view = summons.has_view;
   if (acting_ != nullptr && GivesWay(now)) acting_.reset();
+}
+
+// Where more act than a member answers, all members answer the first ones in order: each one its
+// own choice, and nobody would have a majority.
+bool Deputy::MakeRoom(absl::Time now, NodeId peer, bool has_view) {
+  int live = 0;
+  std::pair<const NodeId, Attachment>* last = nullptr;  // without a majority
+  for (auto& attachment : attachments_) {
+    if (attachment.first == peer || !IsLive(attachment.second, now)) continue;
+    ++live;
+    if (!attachment.second.has_view) last = &attachment;
+  }
+  if (live < kAttachedMax) return true;
+  if (last == nullptr || (last->first < peer && !has_view)) return false;
+  last->second.until = now;
+  return true;
 }
 
 void Deputy::OnPeerMessage(absl::Time now, NodeId peer, PartMessage part) {

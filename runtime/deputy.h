@@ -121,6 +121,7 @@ class Deputy {
   bool GivesWay(absl::Time now) const;
   void Act(absl::Time now);
   void Summon(absl::Time now);
+  bool MakeRoom(absl::Time now, NodeId peer, bool has_view);
   void OnPartUp(absl::Time now, NodeId peer, PartMessage part);
   void OnPartDown(absl::Time now, NodeId peer, PartMessage part);
   void Close(absl::Time now, Attached& member);

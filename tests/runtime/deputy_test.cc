@@ -207,5 +207,29 @@ TEST_F(DeputyTest, OutsidersAndMembersWithoutVotesDoNotAct) {
   EXPECT_EQ(Acting(), (std::set<uint32_t>{1}));
 }
 
+// Each member its own choice, and nobody would have a majority.
+TEST(Deputy, OfManyThatActTheFirstInOrderAreAnswered) {
+  const absl::Time now = absl::FromUnixSeconds(1000);
+  View view;
+  view.epoch = Epoch(3);
+  for (uint32_t i = 0; i < 12; ++i) {
+    view.members.push_back({.node = NodeId(i), .incarnation = {9, i + 1}});
+  }
+  Deputy deputy(NodeId(11), {9, 12}, "test", Rng(1));
+  deputy.OnView(now, view);
+  const auto answered = [&] {
+    deputy.OnOwnMessage(now, Register{.node = NodeId(11), .incarnation = {9, 12}});
+    std::set<uint32_t> nodes;
+    while (auto out = deputy.NextPeerMessage()) nodes.insert(out->to.value());
+    return nodes;
+  };
+  for (uint32_t node : {5, 8, 6, 7, 9, 2}) {
+    deputy.OnPeerMessage(now, NodeId(node), SummonsMessage{.life = 1});
+  }
+  EXPECT_EQ(answered(), (std::set<uint32_t>{2, 5, 6, 7}));
+  deputy.OnPeerMessage(now, NodeId(10), SummonsMessage{.life = 1, .has_view = true});
+  EXPECT_EQ(answered(), std::set<uint32_t>{10}) << "it has a majority";
+}
+
 }  // namespace
 }  // namespace perigee
