@@ -217,9 +217,8 @@ void Node::OnReduced(absl::Time now, uint64_t ticket) {
 void Node::OnTimeout(absl::Time now) {
   if (now >= next_beat_) SendBeat(now);
   if (out_) return;
-  if (now >= idle_done_at_) {
-    TellDone(now);
-  }
+  if (now >= idle_done_at_ && RunningOpTellsDone(now)) idle_done_at_ = now + kRestMin;
+  if (now >= idle_done_at_) TellDone(now);
   if (leaving_) CheckPlannedLeave(now);
   if (out_) return;
   DropLingering(now);

@@ -133,6 +133,9 @@ class Node {
   static constexpr absl::Duration kTellLimit = absl::Milliseconds(500);
   // How long a session with a planned leaver stays after the last op with it.
   static constexpr absl::Duration kLinger = absl::Seconds(2);
+  // Nothing follows an op for so long, or longer on slow links: then a message tells that it is
+  // finished.
+  static constexpr absl::Duration kRestMin = absl::Milliseconds(20);
   // A loop that is later than this cannot tell a silent peer from its own absence.
   static constexpr absl::Duration kLatenessMax = absl::Milliseconds(50);
   static constexpr size_t kQueueMax =
@@ -235,6 +238,8 @@ class Node {
     bool root_lost = false;
     std::vector<uint8_t> cancelled_memory;  // stands in for the caller's buffers
     std::vector<NodeId> nodes;              // members of the view it runs in, by rank
+    OpId tells;  // its frames tell all of them that everything up to here is finished,
+    absl::Duration tells_within;  // unless it stands still for longer than this
     std::unique_ptr<Schedule> schedule;
     std::unique_ptr<CollectiveOp> op;
     // An earlier attempt whose result is handed on by `op`.
@@ -311,6 +316,9 @@ class Node {
   bool IsStable(OpId id, const RunningOp& running) const;
   void ForgetStable(absl::Time now);
   OpId DoneThrough() const;
+  bool RunningOpTellsDone(absl::Time now) const;
+  absl::Duration DelayMax(const std::vector<NodeId>& nodes, absl::Time now) const;
+  std::vector<NodeId> WithoutLaterOps(const RunningOp& running) const;
 
   // Results that go from a member that has them to those that do not (node_results.cc).
   void FollowDecisions(absl::Time now, const Proposal& proposal, const std::vector<View>& before);

@@ -87,6 +87,9 @@ void Node::Begin(absl::Time now, OpId id, const View& view, Rank self) {
   running.op = std::make_unique<CollectiveOp>(
       OpContext{.op = id, .epoch = view.epoch, .self = self, .nodes = running.nodes},
       *running.schedule, InputOf(running, view));
+  running.tells = running.schedule->kind == CollectiveKind::kAllReduce ? DoneThrough() : OpId();
+  // The way around a ring. What a silent peer does not acknowledge also shows that it is silent.
+  running.tells_within = 2 * running.nodes.size() * DelayMax(running.nodes, now);
   running.state = OpState::kRunning;
   running.progressed = now;
   AnnounceCall(now, id, running, self);
@@ -241,10 +244,25 @@ void Node::Deliver(absl::Time now, OpId id, const absl::Status& status) {
     ops_.erase(id);
     return;
   }
-  absl::Duration rest = absl::Milliseconds(20);
-  for (NodeId node : running.nodes) rest = std::max(rest, 4 * LinkTo(node, now).delay);
-  idle_done_at_ = now + rest;
-  if (running.epoch < view()->epoch) SendDone(now, running.nodes);
+  idle_done_at_ = now + std::max(kRestMin, 4 * DelayMax(running.nodes, now));
+  if (running.epoch < view()->epoch) SendDone(now, WithoutLaterOps(running));
+}
+
+absl::Duration Node::DelayMax(const std::vector<NodeId>& nodes, absl::Time now) const {
+  absl::Duration delay;
+  for (NodeId node : nodes) delay = std::max(delay, LinkTo(node, now).delay);
+  return delay;
+}
+
+// Who of the op's members does not learn from the frames of later ops that this one is finished
+// here: those that left by plan; all of them, when this member did.
+std::vector<NodeId> Node::WithoutLaterOps(const RunningOp& running) const {
+  if (leaving_) return running.nodes;
+  std::vector<NodeId> nodes;
+  for (NodeId node : running.nodes) {
+    if (view()->Find(node) == nullptr) nodes.push_back(node);
+  }
+  return nodes;
 }
 
 void Node::FailOp(absl::Time now, OpId id, const absl::Status& status, bool tell_others) {
@@ -284,6 +302,15 @@ OpId Node::DoneThrough() const {
     if (running.state != OpState::kDelivered) return OpId(id.value() - 1);
   }
   return std::max(last_started_, done_floor_);
+}
+
+bool Node::RunningOpTellsDone(absl::Time now) const {
+  const OpId through = DoneThrough();
+  return std::any_of(ops_.begin(), ops_.end(), [&](const auto& op) {
+    const RunningOp& running = op.second;
+    return running.state == OpState::kRunning && running.op != nullptr &&
+           running.tells >= through && now < running.progressed + running.tells_within;
+  });
 }
 
 bool Node::IsStable(OpId id, const RunningOp& running) const {

@@ -79,6 +79,7 @@ void Node::PassResult(absl::Time now, OpId id, const View& view, NodeId holder,
   }
   running.epoch = view.epoch;
   running.progressed = now;
+  running.tells = OpId();
   running.root_lost = false;
   running.sends_cancelled = false;
   running.nodes.clear();
