@@ -27,11 +27,16 @@ asan_build() {
     cmake --build build-asan -j "$perigee_jobs"
 }
 
+# Fewer seeds than the 500 of the release tests.
+asan_tests() {
+  PERIGEE_SEEDS=${PERIGEE_SEEDS:-200} tests_in build-asan -L core
+}
+
 step "packages" tests/install_packages.sh build bench
 step "release build" release_build
 step "release tests" tests_in build
 step "sanitizer build of the cores" asan_build
-step "sanitizer tests of the cores" tests_in build-asan -L core
+step "sanitizer tests of the cores" asan_tests
 
 tests/install_packages.sh fuzz || echo "run.sh: clang could not be installed"
 find_clang

@@ -110,6 +110,7 @@ class Cluster {
   void SetCoordinatorClock(absl::Duration ahead) { options_.clocks.coordinator = ahead; }
   absl::Status Drain(NodeId id);
   absl::Status Undrain(NodeId id);
+  absl::Status Evict(NodeId id, bool force);  // as Coordinator::Evict
 
   // ---- What happens to the network. ----
   void SetDown(NodeId from, NodeId to, bool down) { network_.SetDown(from, to, down); }
@@ -136,7 +137,8 @@ class Cluster {
   Node* node(NodeId id) { return processes_[id.value()].node.get(); }  // null: not running
   Application* application(NodeId id) { return processes_[id.value()].application.get(); }
   bool stopped(NodeId id) const { return processes_[id.value()].stopped; }
-  Coordinator* coordinator() { return coordinator_.get(); }  // null: not running
+  Coordinator* coordinator() { return coordinator_.get(); }        // null: not running
+  const CoordinatorSnapshot& written() const { return written_; }  // by durable coordinators
   uint64_t event_count() const { return event_count_; }
   // Over every event so far with its time, place and bytes.
   uint64_t trace_digest() const { return digest_; }

@@ -54,6 +54,13 @@ absl::Status Cluster::Undrain(NodeId id) {
   return undrained;
 }
 
+absl::Status Cluster::Evict(NodeId id, bool force) {
+  if (coordinator_ == nullptr) return absl::FailedPreconditionError("there is no coordinator");
+  absl::Status evicted = coordinator_->Evict(CoordinatorNow(), id, force, "script");
+  WriteRecords();
+  return evicted;
+}
+
 void Cluster::BreakStream(NodeId id) {
   const std::optional<StreamId> stream_id = processes_[id.value()].stream;
   auto found = stream_id.has_value() ? streams_.find(*stream_id) : streams_.end();

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "runtime/coordinator.h"
 
 namespace perigee {
@@ -48,6 +49,15 @@ struct ChaosReport {
   uint64_t left_planned = 0;
   uint64_t left_unplanned = 0;
   uint64_t majority_lost = 0;
+  uint64_t thirds_lost = 0;  // a third of the members died at one instant
+  uint64_t leaves = 0;       // a member said goodbye
+  uint64_t evictions = 0;
+  uint64_t partitions = 0;              // a minority was cut off for a while,
+  uint64_t coordinator_partitions = 0;  // and the coordinator with it
+  uint64_t ends_cut = 0;                // the last fault, until the others had shown progress
+  uint64_t nodes = 0;
+  uint64_t large_worlds = 0;    // of more than kSmallNodesMax nodes
+  absl::Duration progress_max;  // from the last fault to a view and an op, at most
 
   void Add(const ChaosReport& other);  // the counts
 };

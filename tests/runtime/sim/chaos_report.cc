@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "runtime/sim/cluster.h"
 #include "tests/runtime/sim/chaos.h"
@@ -19,8 +21,13 @@ void ChaosReport::Add(const ChaosReport& other) {
       &ChaosReport::links_down,     &ChaosReport::streams_broken,
       &ChaosReport::left_planned,   &ChaosReport::left_unplanned,
       &ChaosReport::majority_lost,  &ChaosReport::views_by_members,
+      &ChaosReport::thirds_lost,    &ChaosReport::leaves,
+      &ChaosReport::evictions,      &ChaosReport::partitions,
+      &ChaosReport::ends_cut,       &ChaosReport::coordinator_partitions,
+      &ChaosReport::nodes,          &ChaosReport::large_worlds,
       &ChaosReport::hibernations,   &ChaosReport::woken};
   for (auto count : kCounts) this->*count += other.*count;
+  progress_max = std::max(progress_max, other.progress_max);
 }
 
 std::string ToString(const ChaosReport& report) {
@@ -36,7 +43,11 @@ std::string ToString(const ChaosReport& report) {
       ", restarts ", report.restarts, ", stops ", report.stops, ", drains ", report.drains,
       ", joins ", report.joins, ", dark intervals ", report.dark_intervals, ", coordinator kills ",
       report.coordinator_kills, ", links down ", report.links_down, ", streams broken ",
-      report.streams_broken, ", events ", report.events);
+      report.streams_broken, ", thirds lost ", report.thirds_lost, ", leaves ", report.leaves,
+      ", evictions ", report.evictions, "\npartitions ", report.partitions,
+      ", with the coordinator ", report.coordinator_partitions, ", at the end ", report.ends_cut,
+      ", nodes ", report.nodes, ", large worlds ", report.large_worlds, ", slowest progress ",
+      absl::FormatDuration(report.progress_max), ", events ", report.events);
 }
 
 std::string EventLines(const Coordinator& coordinator) {

@@ -1,5 +1,6 @@
 #include "tests/runtime/sim/chaos_world.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -29,11 +30,21 @@ std::string ToString(const ClusterClocks& clocks) {
   return text;
 }
 
+// Most worlds are small: what they cost grows faster than the square of their nodes.
+constexpr double kLargeShare = 0.3;
+constexpr absl::Duration kLargeDelayMax = absl::Milliseconds(10);  // a ring of 40 takes 78 of them
+constexpr absl::Duration kLargeFaultsForMax = absl::Seconds(6);
+
+uint32_t DrawNodes(Rng& rng) {
+  if (!rng.Bernoulli(kLargeShare)) return static_cast<uint32_t>(rng.Between(2, kSmallNodesMax));
+  return static_cast<uint32_t>(rng.Between(kSmallNodesMax + 1, kNodesMax));
+}
+
 }  // namespace
 
 ChaosWorld DrawWorld(Rng& rng) {
   ChaosWorld world;
-  world.nodes = static_cast<uint32_t>(rng.Between(2, 9));
+  world.nodes = DrawNodes(rng);
   world.founders = world.nodes;
   if (world.nodes > 2 && rng.Bernoulli(0.4)) {
     world.founders = static_cast<uint32_t>(rng.Between(2, world.nodes));
@@ -55,6 +66,11 @@ ChaosWorld DrawWorld(Rng& rng) {
   world.doomed = rng.Bernoulli(0.05);
   world.coordinator_stays_away = rng.Bernoulli(0.3);
   world.clocks = DrawClocks(world.nodes, Rng(Rng(rng).Next()));
+  world.ends_cut = rng.Bernoulli(0.2);
+  if (world.nodes > kSmallNodesMax) {
+    world.delay_max = std::min(world.delay_max, kLargeDelayMax);
+    world.faults_for = std::min(world.faults_for, kLargeFaultsForMax);
+  }
   return world;
 }
 
@@ -93,7 +109,8 @@ std::string ToString(const ChaosWorld& world) {
                       absl::FormatDuration(world.faults_for), " every ",
                       absl::FormatDuration(world.fault_every), world.doomed ? ", doomed" : "",
                       world.coordinator_stays_away ? ", coordinator stays away" : "",
-                      world.durable ? ", durable coordinator" : "", ToString(world.clocks));
+                      world.durable ? ", durable coordinator" : "",
+                      world.ends_cut ? ", ends with a cut" : "", ToString(world.clocks));
 }
 
 }  // namespace perigee

@@ -12,6 +12,9 @@
 
 namespace perigee {
 
+constexpr uint32_t kSmallNodesMax = 9;
+constexpr uint32_t kNodesMax = 40;
+
 struct ChaosWorld {
   uint32_t nodes = 2;
   uint32_t founders = 2;  // the others join later
@@ -25,6 +28,9 @@ struct ChaosWorld {
   bool coordinator_stays_away = false;
   // In most worlds the clocks differ by fractions of a second, and one is an hour off.
   ClusterClocks clocks;
+  // The last fault: a minority is cut off with the coordinator, until the others have shown that
+  // they go on.
+  bool ends_cut = false;
 };
 
 ChaosWorld DrawWorld(Rng& rng);

@@ -142,11 +142,20 @@ void Judge::AddError(std::string text) {
 
 void Judge::OnView(NodeId node, const Proposal& proposal) {
   log_(absl::StrCat("node ", node.value(), " installs ", ToString(proposal)));
-  const auto [it, inserted] = views_.emplace(proposal.view.epoch, proposal);
+  CompareView(absl::StrCat("node ", node.value()), proposal, &views_);
+}
+
+void Judge::OnRecord(const std::string& who, const Proposal& proposal) {
+  CompareView(who, proposal, &recorded_);
+}
+
+void Judge::CompareView(const std::string& who, const Proposal& proposal,
+                        std::map<Epoch, Proposal>* views) {
+  const auto [it, inserted] = views->emplace(proposal.view.epoch, proposal);
   if (inserted || it->second == proposal) return;
   AddError(absl::StrCat("epoch ", proposal.view.epoch.value(),
-                        " has two views: ", ToString(it->second.view), " and, at node ",
-                        node.value(), ", ", ToString(proposal.view)));
+                        " has two views: ", ToString(it->second.view), " and, at ", who, ", ",
+                        ToString(proposal.view)));
 }
 
 void Judge::OnDelivered(NodeId node, const Incarnation& incarnation, const Call& call,
@@ -244,6 +253,7 @@ std::vector<uint8_t> Judge::ExpectedFullSet(const Call& call, OpId op) {
 }
 
 void Judge::CheckAgreement() {
+  for (const auto& [epoch, proposal] : views_) CompareView("a member", proposal, &recorded_);
   for (const auto& [op, deliveries] : deliveries_) {
     for (size_t i = 0; i < deliveries.size(); ++i) {
       for (size_t k = i + 1; k < deliveries.size(); ++k) {

@@ -61,6 +61,8 @@ class Judge {
   explicit Judge(const WorkloadSettings& settings) : settings_(settings) {}
 
   void OnView(NodeId node, const Proposal& proposal);
+  // A view that somebody knows to be decided, whether or not a member ever holds it.
+  void OnRecord(const std::string& who, const Proposal& proposal);
   // The incarnation went out without the others' consent: whatever it had, they go on without it.
   void OnLeft(const Incarnation& incarnation) { left_.insert(incarnation); }
   // What one incarnation was given for an op.
@@ -78,6 +80,9 @@ class Judge {
   uint64_t delivery_count() const { return delivery_count_; }
   // Of all results that somebody was given.
   Epoch last_epoch() const { return last_epoch_; }
+  StepId furthest_delivered() const {
+    return deliveries_.empty() ? StepId() : deliveries_.rbegin()->first.step();
+  }
 
  private:
   struct Delivery {
@@ -92,9 +97,13 @@ class Judge {
   std::vector<uint8_t> Expected(const Call& call, OpId op, const std::vector<NodeId>& nodes);
   std::vector<uint8_t> ExpectedFullSet(const Call& call, OpId op);
   void CompareDeliveries(OpId op, const Delivery& a, const Delivery& b);
+  // Adds the view, or finds that its epoch has another one.
+  void CompareView(const std::string& who, const Proposal& proposal,
+                   std::map<Epoch, Proposal>* views);
 
   WorkloadSettings settings_;
-  std::map<Epoch, Proposal> views_;
+  std::map<Epoch, Proposal> views_;     // that members hold
+  std::map<Epoch, Proposal> recorded_;  // and that others know of
   std::map<OpId, std::vector<Delivery>> deliveries_;
   // Results that were right, so that equal ones need no second look.
   std::set<std::pair<OpId, uint64_t>> right_;
