@@ -67,7 +67,7 @@ class Node {
   static constexpr size_t kOpsWindow = 64;
   // A planned leaver whose last ops do not come to an end goes after this long without progress.
   static constexpr absl::Duration kLeaveLimit = absl::Seconds(5);
-  // How long a member that falls asleep waits for the others to acknowledge what it is done with.
+  // How long one that falls asleep waits for the others to know what it is done with.
   static constexpr absl::Duration kTellLimit = absl::Milliseconds(500);
   // How long a session with a planned leaver stays after the last op with it.
   static constexpr absl::Duration kLinger = absl::Seconds(2);
@@ -334,6 +334,7 @@ class Node {
   bool leaving_ = false;
   std::string leaving_reason_;
   absl::Time leave_deadline_ = absl::InfiniteFuture();
+  std::optional<Epoch> asleep_;  // the view in which the job sleeps without this life
   std::string waiting_reason_;
   MemberStats stats_;
   absl::Duration loop_lateness_;

@@ -65,6 +65,9 @@ void Node::OnInstall(absl::Time now, const Install& install) {
     }
   }
   waiting_reason_.clear();
+  if (result == Membership::InstallResult::kOutPlanned && proposal.wakes) {
+    asleep_ = proposal.view.epoch;
+  }
   UpdatePeers(now, /*fence=*/!proposal.planned);
   deputy_.OnView(now, proposal.view);
   Emit(std::move(changed));
@@ -128,7 +131,8 @@ void Node::Thaw(absl::Time now) {
 void Node::UpdatePeers(absl::Time now, bool fence) {
   std::map<NodeId, Incarnation> wanted;
   for (const View& view : membership_.views()) {
-    if (SleepsBefore(view)) continue;
+    // Its members are next lives: those before are still the peers.
+    if (view.epoch == asleep_) continue;
     for (const Member& member : view.members) {
       if (member.node != options_.self) wanted[member.node] = member.incarnation;
     }

@@ -137,6 +137,8 @@ class Cluster {
   Node* node(NodeId id) { return processes_[id.value()].node.get(); }  // null: not running
   Application* application(NodeId id) { return processes_[id.value()].application.get(); }
   bool stopped(NodeId id) const { return processes_[id.value()].stopped; }
+  // Not running, and it will wake up as the life that follows.
+  bool asleep(NodeId id) const { return processes_[id.value()].resumption.has_value(); }
   Coordinator* coordinator() { return coordinator_.get(); }        // null: not running
   const CoordinatorSnapshot& written() const { return written_; }  // by durable coordinators
   uint64_t event_count() const { return event_count_; }

@@ -59,6 +59,7 @@ void Chaos::CheckProgress() {
 bool Chaos::Quiet() {
   if (!healed_ || !cut_off_.empty()) return false;
   for (uint32_t i = 0; i < world_.nodes; ++i) {
+    if (cluster_->asleep(NodeId(i))) return false;
     if (cluster_->node(NodeId(i)) != nullptr && !ApplicationOf(NodeId(i))->Idle()) return false;
   }
   return true;

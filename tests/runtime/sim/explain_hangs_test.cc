@@ -96,7 +96,7 @@ TEST_F(ExplainHangsTest, AOneWayLink) {
   cluster_->SetDown(NodeId(1), NodeId(2), true);
   Run(absl::Seconds(4));
   EXPECT_THAT(Texts()[0],
-              AllOf(HasSubstr("(allreduce sum of 5000 f32) waits on nodes "),
+              AllOf(HasSubstr("(allreduce sum of 5000 f32) waits on node"),
                     HasSubstr(": node 2 waits for node 1; node 1 has had no answer from node 2"),
                     HasSubstr("although both beat: the link 1 -> 2 is down (one way)")));
   cluster_->SetDown(NodeId(1), NodeId(2), false);

@@ -144,6 +144,21 @@ TEST_F(HibernationSimTest, ALossBeforeTheSleepIsRepairedFirst) {
   }
 }
 
+// Node 4 has no state yet, so it has no next life; that says nothing about those that have one.
+TEST_F(HibernationSimTest, ANewcomerWithoutAVoteGoesByItself) {
+  ClusterOptions options;
+  options.start_members = 4;
+  options.configure = [](NodeOptions& node) { node.needs_state = node.self == NodeId(4); };
+  BeginDarkJob(5, 5, options);
+  ASSERT_TRUE(RunTo(begins_ + absl::Seconds(1)));
+  ASSERT_EQ(diary(4).left.size(), 1);
+  EXPECT_TRUE(diary(4).left.front().planned);
+  EXPECT_FALSE(diary(4).left.front().resumption.has_value());
+  const uint64_t before = LastStep(0);
+  ASSERT_TRUE(RunUntil([&] { return LastStep(0) > before + 20 && view(0).size() == 5; }));
+  ExpectNextLives(4);
+}
+
 // Node 3 stays dark: the others go on without it, and it joins them when it is back.
 TEST_F(HibernationSimTest, TheOthersDoNotWaitForWhoStaysDark) {
   BeginDarkJob(4, 4, {}, absl::Seconds(60));
