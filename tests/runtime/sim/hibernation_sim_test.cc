@@ -106,6 +106,28 @@ TEST_F(HibernationSimTest, ACoordinatorThatStartsAgainMeanwhileFindsTheSleepers)
   }
 }
 
+// The coordinator's or a member's; the coordinator may start again while all sleep.
+TEST_F(HibernationSimTest, OneWrongClockDisturbsNobodysSleep) {
+  for (uint32_t world = 0; world < 8; ++world) {
+    SCOPED_TRACE(world);
+    const absl::Duration wrong = absl::Hours(world % 2 == 0 ? 1 : -1);
+    ClusterOptions options;
+    (world / 2 % 2 == 0 ? options.clocks.coordinator : options.clocks.nodes[NodeId(0)]) = wrong;
+    diaries_.clear();
+    BeginDarkJob(4, 4, options);
+    ASSERT_TRUE(RunTo(begins_ + absl::Seconds(5)));
+    for (uint32_t node = 0; node < 4; ++node) EXPECT_EQ(cluster_->node(NodeId(node)), nullptr);
+    if (world / 4 == 1) cluster_->RestartCoordinator();
+    const uint64_t before = LastStep(0);
+    ASSERT_TRUE(RunUntil(
+        [&] { return cluster_->node(NodeId(3)) != nullptr && LastStep(3) > before + 20; }));
+    EXPECT_LT(cluster_->now(), begins_ + kDark + absl::Seconds(10));
+    ExpectNextLives(4);
+    ExpectEveryStep(4, 10);
+    EXPECT_EQ(view(0).epoch, Epoch(2));
+  }
+}
+
 TEST_F(HibernationSimTest, WhereTooFewStayLitTheyAllSleep) {
   ClusterOptions options;
   options.coordinator.min_members = 4;
