@@ -112,7 +112,10 @@ std::string LeftTooEarly(const ClusterState& state, const CoordinatorOptions& op
     if (it == state.members.end()) return state.view_since + options.suspect_after;
     const MemberRecord& record = it->second;
     const bool finishing = record.stream && record.installed.value() > 0;
-    return finishing ? absl::InfiniteFuture() : record.since;
+    if (finishing) return absl::InfiniteFuture();
+    // Not back on its stream yet, perhaps because the coordinator has just started again.
+    const bool comes_back = record.state == MemberState::kDraining && !record.leaving;
+    return comes_back ? std::max(record.since, record.lost_at) : record.since;
   };
   for (const Member& member : state.view->members) {
     const MemberRecord* record = Find(state, member);

@@ -298,6 +298,13 @@ TEST(ComputeView, EndsWhatALeaverLeftUnfinished) {
   leaver.stream = 2;
   leaver.installed = Epoch(7);
   EXPECT_EQ(Nodes(cluster.Decide()), "none");
+  // It has not come back yet to a coordinator that has started again, or to its stream.
+  leaver.state = MemberState::kDraining;
+  leaver.stream.reset();
+  leaver.lost_at = kNow + absl::Milliseconds(300);
+  EXPECT_EQ(Nodes(cluster.Decide()), "none");
+  leaver.lost_at = kNow - absl::Milliseconds(300);
+  EXPECT_EQ(Nodes(cluster.Decide()), "0 1 unplanned");
 }
 
 // While ops of the view before may still wait for its earlier incarnation. Others need not wait.
