@@ -160,14 +160,16 @@ void Node::Cancel(absl::Time now, OpId id) {
   }
 }
 
-absl::Status Node::SendState(absl::Time now, NodeId to, absl::Span<const uint8_t> bytes) {
+absl::Status Node::SendState(absl::Time now, NodeId to, Epoch taken_in,
+                             absl::Span<const uint8_t> bytes) {
   if (out_ || view() == nullptr) return absl::FailedPreconditionError("not in a view");
-  return state_transfer_.Send(now, endpoint_, view()->epoch, to, bytes);
+  return state_transfer_.Send(now, endpoint_, taken_in, to, bytes);
 }
 
-absl::Status Node::ReceiveState(absl::Time now, NodeId from, absl::Span<uint8_t> bytes) {
+absl::Status Node::ReceiveState(absl::Time now, NodeId from, Epoch taken_in,
+                                absl::Span<uint8_t> bytes) {
   if (out_ || view() == nullptr) return absl::FailedPreconditionError("not in a view");
-  return state_transfer_.Receive(now, endpoint_, view()->epoch, from, bytes);
+  return state_transfer_.Receive(now, endpoint_, taken_in, from, bytes);
 }
 
 void Node::SetPlan(absl::Time now, ContactPlan plan) {

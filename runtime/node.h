@@ -100,8 +100,11 @@ class Node {
   void Cancel(absl::Time now, OpId op);
   // A peer's copy of the training state, at the step boundary where a newcomer joins. `bytes` must
   // stay valid until StateSent, LeftView, or an unplanned ViewChanged (which ends the transfer).
-  absl::Status SendState(absl::Time now, NodeId to, absl::Span<const uint8_t> bytes);
-  absl::Status ReceiveState(absl::Time now, NodeId from, absl::Span<uint8_t> bytes);
+  // `taken_in` is the epoch of the first view that has the newcomer: both ends name it, however
+  // many views were decided since.
+  absl::Status SendState(absl::Time now, NodeId to, Epoch taken_in,
+                         absl::Span<const uint8_t> bytes);
+  absl::Status ReceiveState(absl::Time now, NodeId from, Epoch taken_in, absl::Span<uint8_t> bytes);
   void SetActive(absl::Time now);
   void SetPlan(absl::Time now, ContactPlan plan);
   void SetStats(const MemberStats& stats) { stats_ = stats; }

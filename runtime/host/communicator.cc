@@ -254,15 +254,15 @@ std::optional<MemberChange> Communicator::WaitForChange(absl::Duration deadline)
   return change;
 }
 
-absl::Status Communicator::SendState(NodeId to, absl::Span<const uint8_t> bytes) {
+absl::Status Communicator::SendState(NodeId to, Epoch taken_in, absl::Span<const uint8_t> bytes) {
   absl::Status status;
-  Call([&](absl::Time now, Node& node) { status = node.SendState(now, to, bytes); });
+  Call([&](absl::Time now, Node& node) { status = node.SendState(now, to, taken_in, bytes); });
   return status;
 }
 
-absl::Status Communicator::ReceiveState(NodeId from, absl::Span<uint8_t> bytes) {
+absl::Status Communicator::ReceiveState(NodeId from, Epoch taken_in, absl::Span<uint8_t> bytes) {
   absl::Status status;
-  Call([&](absl::Time now, Node& node) { status = node.ReceiveState(now, from, bytes); });
+  Call([&](absl::Time now, Node& node) { status = node.ReceiveState(now, from, taken_in, bytes); });
   return status;
 }
 

@@ -106,8 +106,8 @@ class Communicator {
   std::optional<MemberChange> NextChange();
   // As NextChange, but waits for one. Nothing when the deadline passes.
   std::optional<MemberChange> WaitForChange(absl::Duration deadline);
-  absl::Status SendState(NodeId to, absl::Span<const uint8_t> bytes);
-  absl::Status ReceiveState(NodeId from, absl::Span<uint8_t> bytes);
+  absl::Status SendState(NodeId to, Epoch taken_in, absl::Span<const uint8_t> bytes);
+  absl::Status ReceiveState(NodeId from, Epoch taken_in, absl::Span<uint8_t> bytes);
   void SetActive();
   void StepDone(StepId step);
   void SetStats(const MemberStats& stats);

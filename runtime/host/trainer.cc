@@ -80,7 +80,7 @@ absl::Status Trainer::FetchState(const View& joined) {
   }
   const absl::Time begin = Now();
   std::vector<uint8_t> bytes(kHeaderBytes + state_.bytes());
-  absl::Status status = comm_->ReceiveState(source->node, absl::MakeSpan(bytes));
+  absl::Status status = comm_->ReceiveState(source->node, joined.epoch, absl::MakeSpan(bytes));
   while (status.ok() && !left_ && !state_received_) {
     const std::optional<MemberChange> change = comm_->WaitForChange(kStateDeadline);
     if (!change) {
@@ -119,7 +119,7 @@ absl::Status Trainer::ServeNewcomers() {
       continue;
     }
     std::vector<uint8_t>& bytes = states_out_[it->node] = PackState();
-    PERIGEE_RETURN_IF_ERROR(comm_->SendState(it->node, bytes));
+    PERIGEE_RETURN_IF_ERROR(comm_->SendState(it->node, it->taken_in, bytes));
     it = joining_.erase(it);
   }
   return absl::OkStatus();
@@ -153,7 +153,7 @@ void Trainer::OnChange(const MemberChange& change) {
         source != view.members.end() && source->node == options_.communicator.node;
     for (NodeId newcomer : changed->newcomers) {
       if (is_source && view.epoch > Epoch(1) && newcomer != options_.communicator.node) {
-        joining_.push_back({view.first_step, newcomer});
+        joining_.push_back({view.first_step, view.epoch, newcomer});
       }
     }
   }

@@ -103,6 +103,7 @@ class Trainer {
   // A newcomer and the step at whose beginning it needs the state.
   struct Joining {
     StepId first_step;
+    Epoch taken_in;  // of the view that begins there
     NodeId node;
   };
   enum class Outcome : uint8_t { kFinished, kLeft };

@@ -157,11 +157,11 @@ TEST_F(NodeTest, WhoLeftBeforeItHadTheStateIsSentItAnewInItsNextLife) {
   const Member self{NodeId(4), kMine};
   const Member peer{NodeId(7), {8, 1}};
   node_.OnControl(now_, Install{MakeProposal(1, {self, peer}, 0)});
-  ASSERT_TRUE(node_.SendState(now_, NodeId(7), state).ok());
-  EXPECT_TRUE(absl::IsAlreadyExists(node_.SendState(now_, NodeId(7), state)));
+  ASSERT_TRUE(node_.SendState(now_, NodeId(7), Epoch(1), state).ok());
+  EXPECT_TRUE(absl::IsAlreadyExists(node_.SendState(now_, NodeId(7), Epoch(1), state)));
   node_.OnControl(now_, Install{MakeProposal(2, {self}, 3)});
   node_.OnControl(now_, Install{MakeProposal(3, {self, {NodeId(7), {8, 2}}}, 6)});
-  EXPECT_TRUE(node_.SendState(now_, NodeId(7), state).ok());
+  EXPECT_TRUE(node_.SendState(now_, NodeId(7), Epoch(3), state).ok());
 }
 
 TEST_F(NodeTest, AStepThatANewViewClaimsWaitsForItsDecision) {

@@ -78,9 +78,7 @@ struct Job {
     Trainer trainer(
         options, task, [](const StepReport&) {},
         [this, node](const std::string& kind, const std::string& text) {
-          std::lock_guard lock(mutex);
-          notices.push_back(absl::StrCat(node, " ", kind, ": ", text));
-          noticed.notify_all();
+          Note(absl::StrCat(node, " ", kind, ": ", text));
         });
     return trainer.Run();
   }
@@ -98,6 +96,11 @@ struct Job {
     }
     for (std::thread& thread : threads) thread.join();
     return results;
+  }
+  void Note(const std::string& notice) {
+    std::lock_guard lock(mutex);
+    notices.push_back(notice);
+    noticed.notify_all();
   }
   // How many notices begin so.
   size_t Count(const std::string& beginning) {

@@ -150,7 +150,8 @@ void MemberApplication::ExchangeState(absl::Time now, const ViewChanged& changed
       if (member.votes == 0 || member.node == self_) continue;
       state_in_.assign(job_.state_bytes, 0);
       state_epoch_ = view.epoch;
-      const absl::Status status = node_.ReceiveState(now, member.node, absl::MakeSpan(state_in_));
+      const absl::Status status =
+          node_.ReceiveState(now, member.node, view.epoch, absl::MakeSpan(state_in_));
       if (!status.ok()) job_.judge->AddError(absl::StrCat("ReceiveState: ", status.ToString()));
       return;
     }
@@ -161,7 +162,7 @@ void MemberApplication::ExchangeState(absl::Time now, const ViewChanged& changed
   if (source == view.members.end() || source->node != self_ || is_new(self_)) return;
   for (NodeId node : changed.newcomers) {
     states_.push_back(StateOf(job_.workload.seed, view.epoch, job_.state_bytes));
-    const absl::Status status = node_.SendState(now, node, states_.back());
+    const absl::Status status = node_.SendState(now, node, view.epoch, states_.back());
     if (!status.ok()) job_.judge->AddError(absl::StrCat("SendState: ", status.ToString()));
   }
 }
