@@ -27,9 +27,11 @@ asan_build() {
     cmake --build build-asan -j "$perigee_jobs"
 }
 
-# Fewer seeds than the 500 of the release tests.
+# Fewer seeds than the 500 of the release tests, and not the largest exploration: ten minutes for
+# the same code with other numbers.
 asan_tests() {
-  PERIGEE_SEEDS=${PERIGEE_SEEDS:-200} tests_in build-asan -L core
+  PERIGEE_SEEDS=${PERIGEE_SEEDS:-200} GTEST_FILTER=-*TwoProposersWithAnOp \
+    tests_in build-asan -L core
 }
 
 step "packages" tests/install_packages.sh build bench
