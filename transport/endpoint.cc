@@ -21,6 +21,8 @@ constexpr int kSilenceRoundTrips = 3;
 // A fenced peer that goes on is told so at most so often.
 constexpr absl::Duration kFencedAnswerEvery = absl::Milliseconds(100);
 
+}  // namespace
+
 void Add(SessionCounters& total, const SessionCounters& other) {
   total.packets_sent += other.packets_sent;
   total.packets_received += other.packets_received;
@@ -35,8 +37,6 @@ void Add(SessionCounters& total, const SessionCounters& other) {
   total.corrupt_received += other.corrupt_received;
   total.credits_refused += other.credits_refused;
 }
-
-}  // namespace
 
 std::string ToString(const TransferKey& key) {
   std::string text =

@@ -109,6 +109,7 @@ struct SessionCounters {
   uint64_t corrupt_received = 0;         // endpoint-wide: the checksum or format was wrong
   uint64_t credits_refused = 0;          // the peer posted another size than we offered
 };
+void Add(SessionCounters& total, const SessionCounters& other);
 
 // What a peer's session has seen lately, for people.
 struct PeerActivity {

@@ -74,13 +74,7 @@ absl::StatusOr<Trainer::Outcome> Trainer::RunAsMember() {
 void Trainer::EndIncarnation() {
   if (comm_ == nullptr) return;
   calendar_ = comm_->Calendar();
-  const SessionCounters last = comm_->counters();
-  counters_.packets_sent += last.packets_sent;
-  counters_.packets_received += last.packets_received;
-  counters_.wire_bytes_sent += last.wire_bytes_sent;
-  counters_.data_bytes_delivered += last.data_bytes_delivered;
-  counters_.packets_lost += last.packets_lost;
-  counters_.segments_retransmitted += last.segments_retransmitted;
+  perigee::Add(counters_, comm_->counters());
   comm_.reset();
 }
 
