@@ -52,13 +52,12 @@ std::string Missing(absl::Time now, const ClusterState& state, const Member& mem
   if (it == state.members.end()) return absl::StrCat(name, " (not heard of)");
   const MemberRecord& record = it->second;
   if (Find(state, member) == nullptr) return absl::StrCat(name, " (started again)");
-  if (Sleeps(record) && !state.plan.IsDark(member.node, now)) return name + " (asleep)";
   if (record.state == MemberState::kLost) {
     return absl::StrCat(name, " (lost ", Ago(now, record.since), ")");
   }
-  auto dark = state.plan.CurrentOrNextDark(member.node, state.Calendar(now));
-  if (dark && dark->begins <= state.Calendar(now))
-    return absl::StrCat(name, " (dark until ", Clock(dark->ends), ")");
+  const absl::Time calendar = state.Calendar(now);
+  const absl::Time lit = state.plan.LitFrom(member.node, calendar);
+  if (lit > calendar) return absl::StrCat(name, " (dark until ", Clock(lit), ")");
   return absl::StrCat(name, " (", record.reason, ")");
 }
 
@@ -136,9 +135,7 @@ std::string LeftTooEarly(const ClusterState& state, const CoordinatorOptions& op
 
 bool StaysDark(absl::Time now, const ClusterState& state, NodeId node) {
   const absl::Time calendar = state.Calendar(now);
-  const auto dark = state.plan.CurrentOrNextDark(node, calendar);
-  if (!dark || state.calendar_unknown) return false;
-  return dark->begins <= calendar && dark->ends > calendar + kWakeGrace;
+  return !state.calendar_unknown && state.plan.LitFrom(node, calendar) > calendar + kWakeGrace;
 }
 
 // Whether the others of a hibernating view wait for those that should be awake by now, or soon: as

@@ -78,6 +78,10 @@ absl::StatusOr<Resumption> DecodeResumption(absl::Span<const uint8_t> bytes) {
   return Resumption{*welcome, install->proposal};
 }
 
+absl::Time WakesAt(const Resumption& resumption, NodeId node, const ContactPlan& plan) {
+  return plan.LitFrom(node, *resumption.proposal.wakes);
+}
+
 std::optional<Darkness> NextDarkness(const std::vector<Member>& members, const ContactPlan& plan,
                                      absl::Time from, absl::Time until, size_t needed) {
   std::vector<absl::Time> begins = {from};

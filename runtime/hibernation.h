@@ -44,6 +44,9 @@ std::vector<uint8_t> Encode(const Resumption& resumption);
 // InvalidArgument for anything else than what Encode made.
 absl::StatusOr<Resumption> DecodeResumption(absl::Span<const uint8_t> bytes);
 
+// When the next life of `node` may begin: when the job wakes, or when the node is lit after that.
+absl::Time WakesAt(const Resumption& resumption, NodeId node, const ContactPlan& plan);
+
 // A time in which too few are lit. Half-open: [begins, ends).
 struct Darkness {
   absl::Time begins;

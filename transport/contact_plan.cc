@@ -121,8 +121,12 @@ std::optional<DarkInterval> ContactPlan::CurrentOrNextDark(NodeId node, absl::Ti
 }
 
 bool ContactPlan::IsDark(NodeId node, absl::Time now) const {
+  return LitFrom(node, now) > now;
+}
+
+absl::Time ContactPlan::LitFrom(NodeId node, absl::Time now) const {
   const std::optional<DarkInterval> dark = CurrentOrNextDark(node, now);
-  return dark.has_value() && dark->begins <= now;
+  return dark && dark->begins <= now ? dark->ends : now;
 }
 
 }  // namespace perigee

@@ -56,6 +56,8 @@ class ContactPlan {
   // The dark interval that covers `now`, or else the next one of that node, if any.
   std::optional<DarkInterval> CurrentOrNextDark(NodeId node, absl::Time now) const;
   bool IsDark(NodeId node, absl::Time now) const;
+  // `now` itself, or the end of the dark interval that covers it.
+  absl::Time LitFrom(NodeId node, absl::Time now) const;
 
   const std::vector<Contact>& contacts() const { return contacts_; }
   const std::vector<DarkInterval>& dark_intervals() const { return dark_; }

@@ -113,13 +113,9 @@ absl::Status Trainer::BeginNextLife(const Sleep& sleep) {
 
 void Trainer::WaitWhileAsleep() {
   const Resumption& resumption = sleep_->resumption;
-  absl::Time wakes = *resumption.proposal.wakes;
   const absl::StatusOr<ContactPlan> plan =
       ParseContactPlan(resumption.welcome.plan_text, "plan of the coordinator", calendar_.Now());
-  if (plan.ok()) {
-    const auto dark = plan->CurrentOrNextDark(node(), wakes);
-    if (dark && dark->begins <= wakes) wakes = dark->ends;
-  }
+  const absl::Time wakes = WakesAt(resumption, node(), plan.value_or(ContactPlan()));
   on_notice_("asleep", absl::StrCat("until ", absl::FormatTime(wakes, absl::UTCTimeZone())));
   absl::SleepFor(wakes - calendar_.Now());
 }

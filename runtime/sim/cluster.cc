@@ -89,9 +89,7 @@ void Cluster::Restart(NodeId id) {
 absl::Time Cluster::WakesAt(NodeId id) const {
   const std::optional<Resumption>& resumption = processes_[id.value()].resumption;
   if (!resumption) return absl::InfinitePast();
-  const absl::Time wakes = *resumption->proposal.wakes;
-  const auto dark = options_.plan.CurrentOrNextDark(id, wakes);
-  return dark && dark->begins <= wakes ? dark->ends : wakes;
+  return perigee::WakesAt(*resumption, id, options_.plan);
 }
 
 void Cluster::RunProcess(NodeId id, uint32_t start_members) {

@@ -28,6 +28,8 @@ TEST(ContactPlanTest, Example) {
   EXPECT_EQ(plan.NextChange(kA, kB, At(50)), At(100));
   EXPECT_EQ(plan.NextChange(kA, kB, At(200)), absl::InfiniteFuture());
   EXPECT_TRUE(plan.IsDark(kA, At(60)));
+  EXPECT_EQ(plan.LitFrom(kA, At(60)), At(70));
+  EXPECT_EQ(plan.LitFrom(kA, At(70)), At(70));
   EXPECT_FALSE(plan.IsDark(kA, At(70)));
   EXPECT_EQ(plan.CurrentOrNextDark(kA, At(0))->begins, At(60));
   EXPECT_EQ(plan.CurrentOrNextDark(kB, At(0)), std::nullopt);
