@@ -146,6 +146,11 @@ void Fields(Archive& archive, Waiting& waiting) {
   auto& [reason, clock, calendar_ahead] = waiting;
   archive(reason, clock, calendar_ahead);
 }
+template <typename Archive>
+void Fields(Archive& archive, Resumption& resumption) {
+  auto& [welcome, proposal] = resumption;
+  archive(welcome, proposal);
+}
 
 // ---- Writing. ----
 
@@ -300,6 +305,7 @@ absl::Status Check(const Proposal& proposal) {
 }
 absl::Status Check(const Accept& accept) { return Check(accept.proposal); }
 absl::Status Check(const Install& install) { return Check(install.proposal); }
+absl::Status Check(const Resumption& resumption) { return Check(resumption.proposal); }
 absl::Status Check(const Register& message) {
   return message.installed ? Check(*message.installed) : absl::OkStatus();
 }
@@ -312,6 +318,17 @@ absl::Status Check(const Promise& promise) {
 template <typename T>
 absl::Status Check(const T&) {
   return absl::OkStatus();
+}
+
+template <typename Message>
+absl::StatusOr<Message> Read(Reader& reader) {
+  Message fields;
+  reader(fields);
+  if (!reader.whole()) {
+    return absl::InvalidArgumentError("a control message that is cut short or out of range");
+  }
+  PERIGEE_RETURN_IF_ERROR(Check(fields));
+  return fields;
 }
 
 // ---- One of several kinds: its number, then its fields. ----
@@ -332,13 +349,7 @@ absl::StatusOr<Message> DecodeKind(absl::Span<const uint8_t> bytes) {
   } else {
     Reader reader(bytes);
     if (reader.Word() != kKind) return DecodeKind<Message, kKind + 1>(bytes);
-    std::variant_alternative_t<kKind, Message> fields;
-    reader(fields);
-    if (!reader.whole()) {
-      return absl::InvalidArgumentError("a control message that is cut short or out of range");
-    }
-    PERIGEE_RETURN_IF_ERROR(Check(fields));
-    return Message(std::move(fields));
+    return Read<std::variant_alternative_t<kKind, Message>>(reader);
   }
 }
 
@@ -346,12 +357,21 @@ absl::StatusOr<Message> DecodeKind(absl::Span<const uint8_t> bytes) {
 
 std::vector<uint8_t> Encode(MemberMessage message) { return EncodeKind(std::move(message)); }
 std::vector<uint8_t> Encode(CoordinatorMessage message) { return EncodeKind(std::move(message)); }
+std::vector<uint8_t> Encode(Resumption resumption) {
+  Writer writer;
+  writer(resumption);
+  return writer.Take();
+}
 
 absl::StatusOr<MemberMessage> DecodeMemberMessage(absl::Span<const uint8_t> bytes) {
   return DecodeKind<MemberMessage>(bytes);
 }
 absl::StatusOr<CoordinatorMessage> DecodeCoordinatorMessage(absl::Span<const uint8_t> bytes) {
   return DecodeKind<CoordinatorMessage>(bytes);
+}
+absl::StatusOr<Resumption> DecodeResumption(absl::Span<const uint8_t> bytes) {
+  Reader reader(bytes);
+  return Read<Resumption>(reader);
 }
 
 }  // namespace perigee

@@ -1,11 +1,6 @@
 #include "runtime/hibernation.h"
 
 #include <algorithm>
-#include <utility>
-
-#include "absl/status/status.h"
-#include "runtime/control_codec.h"
-#include "transport/base/status.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -44,38 +39,6 @@ bool HasNextLife(const View& view, NodeId node, const Incarnation& incarnation) 
 
 bool HasLife(const View& view, NodeId node, const Incarnation& incarnation) {
   return view.Contains(node, incarnation) || HasNextLife(view, node, incarnation);
-}
-
-// Both parts as the messages that brought them, each behind its length.
-std::vector<uint8_t> Encode(const Resumption& resumption) {
-  std::vector<uint8_t> bytes;
-  for (const CoordinatorMessage& message :
-       {CoordinatorMessage(resumption.welcome), CoordinatorMessage(Install{resumption.proposal})}) {
-    const std::vector<uint8_t> part = Encode(message);
-    for (int shift = 0; shift < 64; shift += 8) {
-      bytes.push_back(static_cast<uint8_t>(uint64_t{part.size()} >> shift));
-    }
-    bytes.insert(bytes.end(), part.begin(), part.end());
-  }
-  return bytes;
-}
-
-absl::StatusOr<Resumption> DecodeResumption(absl::Span<const uint8_t> bytes) {
-  std::vector<CoordinatorMessage> parts;
-  while (bytes.size() >= 8 && parts.size() < 2) {
-    uint64_t size = 0;
-    for (int i = 0; i < 8; ++i) size |= uint64_t{bytes[i]} << (8 * i);
-    bytes.remove_prefix(8);
-    if (size > bytes.size()) break;
-    PERIGEE_ASSIGN_OR_RETURN(parts.emplace_back(), DecodeCoordinatorMessage(bytes.first(size)));
-    bytes.remove_prefix(size);
-  }
-  const auto* welcome = parts.size() == 2 ? std::get_if<Welcome>(&parts[0]) : nullptr;
-  const auto* install = parts.size() == 2 ? std::get_if<Install>(&parts[1]) : nullptr;
-  if (welcome == nullptr || install == nullptr || !bytes.empty()) {
-    return absl::InvalidArgumentError("not a member's resumption: cut short, or something else");
-  }
-  return Resumption{*welcome, install->proposal};
 }
 
 absl::Time WakesAt(const Resumption& resumption, NodeId node, const ContactPlan& plan) {

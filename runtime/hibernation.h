@@ -13,9 +13,7 @@
 #include <optional>
 #include <vector>
 
-#include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "absl/types/span.h"
 #include "runtime/control_message.h"
 #include "transport/base/ids.h"
 #include "transport/contact_plan.h"
@@ -40,9 +38,6 @@ struct Resumption {
   Welcome welcome;
   Proposal proposal;
 };
-std::vector<uint8_t> Encode(const Resumption& resumption);
-// InvalidArgument for anything else than what Encode made.
-absl::StatusOr<Resumption> DecodeResumption(absl::Span<const uint8_t> bytes);
 
 // When the next life of `node` may begin: when the job wakes, or when the node is lit after that.
 absl::Time WakesAt(const Resumption& resumption, NodeId node, const ContactPlan& plan);

@@ -13,6 +13,7 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
+#include "runtime/control_codec.h"
 #include "transport/base/status.h"
 
 #define XXH_INLINE_ALL

@@ -5,6 +5,7 @@
 #include <set>
 #include <vector>
 
+#include "runtime/control_codec.h"
 #include "tests/runtime/random_messages.h"
 
 namespace perigee {

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/control_codec.h"
 #include "tests/runtime/random_messages.h"
 
 namespace perigee {
