@@ -119,19 +119,26 @@ bool Coordinator::MakeRoom() {
   return false;
 }
 
+// What is wanted of a node outlives its incarnation.
+MemberRecord Coordinator::AnotherLife(absl::Time now, const MemberRecord& record,
+                                      const Incarnation& incarnation) {
+  return {.node = record.node,
+          .incarnation = incarnation,
+          .address = record.address,
+          .since = now,
+          .drain_requested = record.drain_requested,
+          .drain_at = record.drain_at,
+          .drain_due = record.drain_due};
+}
+
 MemberRecord& Coordinator::MakeRecord(absl::Time now, StreamId stream, const Register& message) {
   auto mapped = streams_.find(stream);
   if (mapped != streams_.end()) Detach(state_.members.at(mapped->second));
   MemberRecord& record = state_.members[message.node];
   if (record.stream) Detach(record);
   if (record.incarnation != message.incarnation) {
-    const bool drain_requested = record.drain_requested;
-    const absl::Time drain_at = record.drain_at;
-    const bool drain_due = record.drain_due;
-    record = MemberRecord{.node = message.node, .incarnation = message.incarnation, .since = now};
-    record.drain_requested = drain_requested;
-    record.drain_at = drain_at;
-    record.drain_due = drain_due;
+    record.node = message.node;
+    record = AnotherLife(now, record, message.incarnation);
   }
   record.address = message.address;
   record.start_members = message.start_members;

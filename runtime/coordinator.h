@@ -225,6 +225,8 @@ class Coordinator {
   void OnSuspect(absl::Time now, const MemberRecord& reporter, const Suspect& suspect);
   // Why the newcomer may not register at all; empty if it may.
   std::string Refusal(absl::Time now, StreamId stream, const Register& message) const;
+  static MemberRecord AnotherLife(absl::Time now, const MemberRecord& record,
+                                  const Incarnation& incarnation);
   MemberRecord& MakeRecord(absl::Time now, StreamId stream, const Register& message);
   bool MakeRoom();
   void Learn(absl::Time now, const Proposal& installed);

@@ -161,14 +161,7 @@ void Coordinator::WatchOutsider(absl::Time now, MemberRecord& record, std::vecto
 bool Coordinator::PutToSleep(absl::Time now, MemberRecord& record) {
   if (!state_.view || !HasNextLife(*state_.view, record.node, record.incarnation)) return false;
   Detach(record);
-  const Incarnation next = LifeInView(record);
-  record = MemberRecord{.node = record.node,
-                        .incarnation = next,
-                        .address = record.address,
-                        .state = record.state,
-                        .since = record.since,
-                        .drain_requested = record.drain_requested,
-                        .drain_at = record.drain_at};
+  record = AnotherLife(now, record, LifeInView(record));
   SetState(now, record, MemberState::kDark, "asleep");
   return true;
 }
